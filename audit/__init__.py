@@ -1,0 +1,1 @@
+"""Evidence: recording, the Merkle log, explanations, reports, the verifier."""

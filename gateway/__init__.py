@@ -1,0 +1,1 @@
+"""The doors: settings, URLs, authentication, licenses, API keys, HTTP API, console."""

@@ -1,0 +1,1 @@
+"""People and data: tenants, roles, datasets, recognition, anonymization, encryption, approvals."""

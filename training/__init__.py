@@ -1,0 +1,1 @@
+"""Models: runs, DP-SGD, privacy accounting, the budget ledger, artifacts, serving."""
