@@ -1,0 +1,18 @@
+"""Start-up of the doors: the Celery application and the system checks."""
+
+from importlib import import_module
+
+from django.apps import AppConfig
+
+
+class GatewayConfig(AppConfig):
+    """The doors."""
+
+    name = "gateway"
+    label = "gateway"
+
+    def ready(self) -> None:
+        """Make our Celery application the current one, and register the system checks."""
+        # By name: these modules exist for what importing them registers.
+        for module in ("gateway.celery", "gateway.checks"):
+            import_module(module)

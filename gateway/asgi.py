@@ -1,0 +1,10 @@
+"""The ASGI entry, for doors that stream: `uvicorn gateway.asgi:application`."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+# Production unless told otherwise: a server started by hand must not fall back to a weaker profile.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings.prod")
+
+application = get_asgi_application()

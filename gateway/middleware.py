@@ -1,0 +1,65 @@
+"""Around every request: an id for the logs, and headers that tell a browser what it may do."""
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from django.http import HttpRequest, HttpResponse
+
+from gateway.logs import request_id
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+_ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+# The console's Alpine.js compiles its attributes, hence unsafe-eval; unfold and Swagger style inline.
+_PAGE_POLICY: Final = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+_DATA_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
+
+
+class RequestId:
+    """Give each request an id: the caller's `X-Request-Id` if it looks like one, otherwise a new one."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        offered = request.headers.get("X-Request-Id", "")
+        # A free-form id would be a way to write into the logs.
+        chosen = offered if _ACCEPTED_ID.fullmatch(offered) else uuid.uuid4().hex
+        token = request_id.set(chosen)
+        try:
+            response = self._get_response(request)
+        finally:
+            request_id.reset(token)
+        response["X-Request-Id"] = chosen
+        return response
+
+
+class SecurityHeaders:
+    """Content-Security-Policy, Permissions-Policy, and no caching of what was made for one caller."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self._get_response(request)
+        page = response.get("Content-Type", "").startswith("text/html")
+        response.setdefault("Content-Security-Policy", _PAGE_POLICY if page else _DATA_POLICY)
+        response.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+        response.setdefault("Cache-Control", "no-store")
+        return response

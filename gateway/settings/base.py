@@ -1,0 +1,202 @@
+"""What every profile shares: constants below, and `derive` for what depends on the environment."""
+
+from pathlib import Path
+from typing import Any
+
+from gateway.settings.databases import database
+from gateway.settings.env import BASE_DIR, Environment
+from gateway.settings.queues import celery
+
+INSTALLED_APPS = [
+    "unfold",  # before the admin: its templates win
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    # Registration order is dependency order: a lower package's registry exists before a higher fills it.
+    "audit",
+    "governance",
+    "training",
+    "gateway",
+]
+
+MIDDLEWARE = [
+    "gateway.middleware.RequestId",  # outermost: every log line below it carries the id
+    "django.middleware.security.SecurityMiddleware",
+    "gateway.middleware.SecurityHeaders",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "gateway.urls"
+WSGI_APPLICATION = "gateway.wsgi.application"
+ASGI_APPLICATION = "gateway.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_USER_MODEL = "governance.User"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+USE_I18N = True
+USE_TZ = True
+LOCALE_PATHS = [
+    BASE_DIR / package / "locale" for package in ("audit", "governance", "training", "gateway")
+]
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+
+# Django's own handlers spool large uploads to a plaintext temporary file.
+FILE_UPLOAD_HANDLERS = ["governance.uploads.SealingUploadHandler"]
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+
+# A seeded generator makes DP noise predictable, which voids the guarantee. Tests alone may.
+ALLOW_SEEDED_NOISE = False
+
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Portcullis",
+    "DESCRIPTION": "A compliance gateway for data and models.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    # Served from our own static files: a page that fetched from a CDN would not open in a closed network.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Portcullis",
+    "SITE_HEADER": "Portcullis",
+    "SITE_SYMBOL": "shield_lock",
+    "SHOW_LANGUAGES": True,
+}
+
+# What `derive` fills in; declared here for those who read settings, and for the type checker.
+PORTCULLIS_HOME: Path
+DATABASES: dict[str, dict[str, Any]]
+CACHES: dict[str, dict[str, Any]]
+STORAGES: dict[str, dict[str, Any]]
+TIME_ZONE: str
+LOG_ORIGIN: str
+UPLOAD_MAX_BYTES: int
+DEFAULT_EPSILON_CAP: float
+DEFAULT_DELTA: float
+RUN_APPROVAL_EPSILON: float
+
+
+def derive(env: Environment) -> dict[str, Any]:
+    """The settings that depend on the environment, for a profile to put among its own."""
+    home = env.home
+    return {
+        "PORTCULLIS_HOME": home,
+        "DATABASES": {"default": database(_reveal(env.database_url), home=home)},
+        "CACHES": {"default": _cache(_reveal(env.redis_url))},
+        "STORAGES": {
+            "default": {
+                "BACKEND": "django.core.files.storage.FileSystemStorage",
+                "OPTIONS": {"location": str(home / "objects")},
+            },
+            "staticfiles": {
+                "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage",
+            },
+        },
+        "TIME_ZONE": env.time_zone,
+        "LOG_ORIGIN": env.log_origin,
+        "UPLOAD_MAX_BYTES": env.upload_max_bytes,
+        "DEFAULT_EPSILON_CAP": env.default_epsilon_cap,
+        "DEFAULT_DELTA": env.default_delta,
+        "RUN_APPROVAL_EPSILON": env.run_approval_epsilon,
+        "LOGGING": _logging(env.log_level),
+        **celery(_reveal(env.celery_broker_url), home=home),
+    }
+
+
+def _reveal(secret: Any) -> str | None:
+    return None if secret is None else str(secret.get_secret_value())
+
+
+def _cache(redis_url: str | None) -> dict[str, Any]:
+    if redis_url is None:
+        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    return {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": redis_url,
+        # Django's default pickles: whoever writes to Redis would run code here.
+        "OPTIONS": {"serializer": "gateway.caching.JsonSerializer"},
+        "KEY_PREFIX": "portcullis",
+    }
+
+
+def _logging(level: str) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": "gateway.logs.JsonFormatter"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            # SQL parameters are data, and so is what a bad request held.
+            "django.db.backends": {"level": "WARNING"},
+            "django": {"handlers": [], "level": level, "propagate": True},
+            "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
+        },
+    }

@@ -1,0 +1,118 @@
+"""What the environment may say, typed. A bad or missing value stops the process and names the variable.
+
+Variables are `PORTCULLIS_` plus the field's name in capitals, except the three that every platform
+spells the same way: DATABASE_URL, CELERY_BROKER_URL, REDIS_URL.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BASE_DIR: Final = Path(__file__).resolve().parents[2]
+PREFIX: Final = "PORTCULLIS_"
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    return value
+
+
+# "a,b" in the environment; NoDecode, because pydantic would want JSON.
+Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Environment(BaseSettings):
+    """What every profile reads. Nothing here has a default that would be unsafe in production."""
+
+    # hide_input_in_errors: a rejected secret must not be printed with its rejection.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+    home: Path = BASE_DIR / "var"
+    database_url: SecretStr | None = Field(None, validation_alias=AliasChoices("DATABASE_URL"))
+    celery_broker_url: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("CELERY_BROKER_URL")
+    )
+    redis_url: SecretStr | None = Field(None, validation_alias=AliasChoices("REDIS_URL"))
+
+    log_origin: str = Field("portcullis.localhost/log", min_length=1, pattern=r"^[^\s+]+$")
+    log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
+    upload_max_bytes: int = Field(2 * 2**30, gt=0)
+    default_epsilon_cap: float = Field(10.0, gt=0, le=100)
+    default_delta: float = Field(1e-5, gt=0, lt=1e-2)
+    run_approval_epsilon: float = Field(3.0, gt=0)
+    time_zone: str = "UTC"
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+
+class DevelopmentEnvironment(Environment):
+    """A laptop: loopback only, secrets made at first start under `home`."""
+
+    allowed_hosts: Names = ["localhost", "127.0.0.1", "[::1]"]
+    debug: bool = False
+    log_key_file: Path | None = None
+    receipt_key_file: Path | None = None
+    root_key_file: Path | None = None
+
+
+class ProductionEnvironment(Environment):
+    """Production: whoever deploys says where each secret is."""
+
+    home: Path
+    secret_key: SecretStr = Field(min_length=50)
+    allowed_hosts: Names = Field(min_length=1)
+    csrf_trusted_origins: Names = []
+    database_url: SecretStr = Field(validation_alias=AliasChoices("DATABASE_URL"))
+    celery_broker_url: SecretStr = Field(validation_alias=AliasChoices("CELERY_BROKER_URL"))
+    log_origin: str = Field(min_length=1, pattern=r"^[^\s+]+$")
+    log_key_file: Path
+    receipt_key_file: Path
+    root_key_file: Path
+    behind_proxy: bool = False
+    hsts_seconds: int = Field(365 * 24 * 3600, ge=0)
+
+
+Profile = TypeVar("Profile", bound=Environment)
+
+
+def load(profile: type[Profile]) -> Profile:
+    """Read the environment into `profile`.
+
+    Raises:
+        ImproperlyConfigured: naming every variable that is missing or wrong, and no value.
+    """
+    try:
+        return profile()
+    except ValidationError as error:
+        wrong = sorted(
+            f"{_variable(profile, str(item['loc'][0]))}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False, include_context=False)
+        )
+    # Outside the handler: the validation error must not hang on as this one's context.
+    raise ImproperlyConfigured("The environment is not usable:\n  " + "\n  ".join(wrong))
+
+
+def _variable(profile: type[Environment], location: str) -> str:
+    """The environment variable that a validation error's first location stands for."""
+    return PREFIX + location.upper() if location in profile.model_fields else location
