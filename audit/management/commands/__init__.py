@@ -1,0 +1,1 @@
+"""Command-line doors of the evidence package."""
