@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line, on the development profile unless DJANGO_SETTINGS_MODULE says otherwise."""
+"""Django's command line, on the development profile unless DJANGO_SETTINGS_MODULE differs."""
 
 import os
 import sys

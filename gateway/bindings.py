@@ -6,8 +6,8 @@ A view says so with one of three marks, on the function, on the class, or on a v
     @scoped_read(Dataset)                 lists and shows what `visible_to(actor)` lets through
     @reads_no_tenant_data(reason="…")     schema pages and probes
 
-An architecture test walks every address and refuses one without a mark, or with a verb that changes state
-and no action.
+An architecture test walks every address and refuses one without a mark, or with a verb that changes
+state and no action.
 """
 
 from collections.abc import Callable, Iterator
@@ -76,8 +76,8 @@ def bound(view: Callable[..., Any]) -> tuple[Bound, ...]:
 def unbound_verbs(callback: Callable[..., Any]) -> Iterator[str]:
     """The HTTP verbs of a URL's callback that are not bound as they must be; `*` for a function's.
 
-    A safe verb needs any mark, an unsafe one an action. A viewset's or a class view's verb is judged by
-    the marks on its method, or failing that on its class.
+    A safe verb needs any mark, an unsafe one an action. The verb of a viewset or a class view is
+    judged by the marks on its method, or failing that on its class.
     """
     cls = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
     if cls is None:

@@ -13,8 +13,8 @@ request_id: Final[ContextVar[str | None]] = ContextVar("request_id", default=Non
 class JsonFormatter(logging.Formatter):
     """`{"time", "level", "logger", "message"[, "request"][, "error"]}`.
 
-    An exception is given as its type and the places it passed, never its text: the text of a parser's or
-    a database's error quotes the cell that it choked on.
+    An exception is given as its type and the places it passed, never its text: the text of a
+    parser's or a database's error quotes the cell that it choked on.
     """
 
     def format(self, record: logging.LogRecord) -> str:

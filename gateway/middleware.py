@@ -7,56 +7,52 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 
-from gateway.logs import request_id
+from audit import recording
+from gateway import logs
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
-# The console's Alpine.js compiles its attributes, hence unsafe-eval; unfold and Swagger style inline.
-_PAGE_POLICY: Final = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-eval'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data:",
-        "font-src 'self' data:",
-        "connect-src 'self'",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
+# The console's Alpine.js compiles its attributes, hence unsafe-eval; unfold and Swagger style
+# inline.
+_PAGE_POLICY: Final = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 _DATA_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 
 
 class RequestId:
-    """Give each request an id: the caller's `X-Request-Id` if it looks like one, otherwise a new one."""
+    """Give each request an id: the caller's `X-Request-Id` if it looks like one, or a new one."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Choose the id, answer, and send it back."""
         offered = request.headers.get("X-Request-Id", "")
         # A free-form id would be a way to write into the logs.
         chosen = offered if _ACCEPTED_ID.fullmatch(offered) else uuid.uuid4().hex
-        token = request_id.set(chosen)
+        in_logs, in_entries = logs.request_id.set(chosen), recording.request_id.set(chosen)
         try:
             response = self._get_response(request)
         finally:
-            request_id.reset(token)
+            recording.request_id.reset(in_entries)
+            logs.request_id.reset(in_logs)
         response["X-Request-Id"] = chosen
         return response
 
 
 class SecurityHeaders:
-    """Content-Security-Policy, Permissions-Policy, and no caching of what was made for one caller."""
+    """Content-Security-Policy, Permissions-Policy, and no caching of what one caller got."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, and add what the view left open."""
         response = self._get_response(request)
         page = response.get("Content-Type", "").startswith("text/html")
         response.setdefault("Content-Security-Policy", _PAGE_POLICY if page else _DATA_POLICY)

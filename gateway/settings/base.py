@@ -19,7 +19,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    # Registration order is dependency order: a lower package's registry exists before a higher fills it.
+    # Dependency order: a lower package's registry exists before a higher one fills it.
     "audit",
     "governance",
     "training",
@@ -117,7 +117,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    # Served from our own static files: a page that fetched from a CDN would not open in a closed network.
+    # From our own static files: a page that needs a CDN would not open in a closed network.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-# WAL lets readers go on while one writes; FULL fsyncs every commit, so that an answered call survives a
-# power cut; recursive_triggers makes REPLACE INTO fire the append-only triggers.
+# WAL lets readers go on while one writes; FULL fsyncs every commit, so that an answered call
+# survives a power cut; recursive_triggers makes REPLACE INTO fire DELETE triggers.
 SQLITE_PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA recursive_triggers=ON;"
 )
@@ -19,12 +19,12 @@ def database(url: str | None, *, home: Path) -> dict[str, Any]:
     """One entry of DATABASES.
 
     Args:
-        url: `postgresql://user:password@host:port/name?option=value` or `sqlite:////path`; None is SQLite
-            under `home`.
+        url: `postgresql://user:password@host:port/name?option=value` or `sqlite:////path`; None is
+            SQLite under `home`.
         home: where the embedded database lives.
 
     Raises:
-        ImproperlyConfigured: the scheme is not one of ours, or the name is missing. Never quotes the URL.
+        ImproperlyConfigured: another scheme, or no name. Never quotes the URL.
     """
     if url is None:
         return _sqlite(home / "portcullis.sqlite3")
@@ -63,8 +63,8 @@ def _sqlite(path: Path) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "ATOMIC_REQUESTS": False,
         "OPTIONS": {
-            # IMMEDIATE takes the write lock at BEGIN: a read that turns into a write half-way cannot
-            # be retried by SQLite and would fail at once, whatever the timeout.
+            # IMMEDIATE takes the write lock at BEGIN: a read that turns into a write half-way
+            # cannot be retried by SQLite and would fail at once, whatever the timeout.
             "transaction_mode": "IMMEDIATE",
             "timeout": SQLITE_TIMEOUT,
             "init_command": SQLITE_PRAGMAS,

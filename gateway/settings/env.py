@@ -1,4 +1,4 @@
-"""What the environment may say, typed. A bad or missing value stops the process and names the variable.
+"""What the environment may say, typed. A bad or missing value stops the process by name.
 
 Variables are `PORTCULLIS_` plus the field's name in capitals, except the three that every platform
 spells the same way: DATABASE_URL, CELERY_BROKER_URL, REDIS_URL.

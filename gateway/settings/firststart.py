@@ -1,4 +1,4 @@
-"""What the embedded profiles make at first start: their folders and Django's secret key, for one user."""
+"""What the embedded profiles make at first start: folders and Django's secret key, for one user."""
 
 import contextlib
 import os

@@ -1,7 +1,7 @@
-"""Celery's settings: five queues, late acknowledgement, JSON only, and the database as the only truth.
+"""Celery's settings: five queues, late acknowledgement, JSON only, the database as the only truth.
 
-No result backend: what a task did is in the database, in the transaction that did it. A message holds a
-task's name and the id of a row, never data.
+No result backend: what a task did is in the database, in the transaction that did it. A message
+holds a task's name and the id of a row, never data.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from kombu import Queue
 
 QUEUES: Final = ("ingest", "train.cpu", "train.gpu", "serve", "audit")
 
-# A task's name starts with its package. Whoever dispatches a run that needs a GPU names `train.gpu`.
+# A task's name starts with its package. Who dispatches a run that needs a GPU names `train.gpu`.
 ROUTES: Final = {
     "governance.*": {"queue": "ingest"},
     "training.*": {"queue": "train.cpu"},

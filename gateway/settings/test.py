@@ -15,12 +15,17 @@ from gateway.settings.base import derive
 from gateway.settings.env import DevelopmentEnvironment, load
 from gateway.settings.firststart import prepare, secret_key
 
+
+def _remove(folder: str, *, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child must not remove its parent's home
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 # PORTCULLIS_HOME is not asked: a developer's own must not be written to by tests.
 _home = os.environ.get("PORTCULLIS_TEST_HOME")
 if _home is None:
     _home = tempfile.mkdtemp(prefix="portcullis-test-")
-    _owner = os.getpid()  # a forked child must not remove its parent's home
-    atexit.register(lambda: os.getpid() == _owner and shutil.rmtree(str(_home), ignore_errors=True))
+    atexit.register(_remove, _home, owner=os.getpid())
 
 _env = load(DevelopmentEnvironment).model_copy(update={"home": Path(_home).resolve()})
 prepare(_env.home)
