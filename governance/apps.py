@@ -1,6 +1,7 @@
 """Start-up of people and data."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class GovernanceConfig(AppConfig):
@@ -8,3 +9,15 @@ class GovernanceConfig(AppConfig):
 
     name = "governance"
     label = "governance"
+
+    def ready(self) -> None:
+        """Keep the guards standing, and say what approvals and jobs of this package do."""
+        from governance import effects, guards  # noqa: PLC0415  # models are not loaded before
+
+        post_migrate.connect(
+            lambda using, **_: guards.reinstall(using=using),
+            sender=self,
+            weak=False,
+            dispatch_uid="governance.guards",
+        )
+        effects.register()

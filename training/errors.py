@@ -1,9 +1,65 @@
-"""What training raises: one root, grown from `audit.errors.DomainError`."""
+"""What training raises: one root, grown from `audit.errors.DomainError`.
 
-from audit.errors import DomainError
+    TrainingError
+    ├── ConfigError            run.*          what was asked for cannot be run
+    ├── BudgetError            budget.*       the privacy budget does not allow it
+    ├── FeatureError           feature.*      a declaration or a column cannot be encoded
+    ├── PredictionInputError   predict.*      one request row is not what the model's schema says
+    ├── EngineError            engine.*       the training loop refuses to go on
+    ├── RandomnessError        randomness.*   a source of random bits is not acceptable here
+    └── ArtifactError          artifact.*     stored weights are not what they claim to be
+"""
+
+from audit.errors import DomainError, Kind
 
 
 class TrainingError(DomainError):
     """Root of what training raises."""
 
     code = "training.error"
+
+
+class ConfigError(TrainingError):
+    """A run's parameters are missing, out of range or not finite; the pointer names the field."""
+
+    code = "run.config_invalid"
+    kind = Kind.INVALID
+
+
+class BudgetError(TrainingError):
+    """No noise level, or no remaining budget, allows what was asked."""
+
+    code = "budget.exceeded"
+    kind = Kind.REFUSED
+
+
+class FeatureError(TrainingError):
+    """A feature declaration is wrong, or a declared column is not in the table."""
+
+    code = "feature.declaration_invalid"
+    kind = Kind.INVALID
+
+
+class PredictionInputError(TrainingError):
+    """One request row does not fit the model's input schema. Never quotes the row."""
+
+    code = "predict.input_invalid"
+    kind = Kind.INVALID
+
+
+class EngineError(TrainingError):
+    """The training loop met something that would break its privacy or its result."""
+
+    code = "engine.refused"
+
+
+class RandomnessError(TrainingError):
+    """A seeded or a forked source was offered where fresh secure randomness is required."""
+
+    code = "randomness.refused"
+
+
+class ArtifactError(TrainingError):
+    """Model bytes do not match their digest, their architecture or their declared shapes."""
+
+    code = "artifact.invalid"

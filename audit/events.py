@@ -1,0 +1,285 @@
+"""Everything that can be recorded, and the facts that each event may carry.
+
+A fact is public for ever: it is hashed into the log and shown to auditors and, in receipts, to tenants.
+So there is no type for free text. A fact is an id, a code, a number, a digest or a count, and each type
+has a pattern that a name, a phone number or an address does not fit. What must be told but is personal goes through
+`Record.private`, which leaves only a salted commitment in the log.
+"""
+
+import re
+from enum import Enum, StrEnum
+from typing import Any, Final
+
+from audit.canonical import LARGEST
+from audit.errors import UndeclaredFactError
+
+
+class Outcome(StrEnum):
+    """How an action ended."""
+
+    DONE = "done"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
+class Fact(StrEnum):
+    """The type of a fact: what may stand in it."""
+
+    REFERENCE = "reference"  # "dataset:<uuid>", an id of ours
+    CODE = "code"  # a lower-case word of ours: a purpose slug, a state, an error code
+    NUMBER = "number"  # a whole number
+    DECIMAL = "decimal"  # a measured number as a decimal string
+    DIGEST = "digest"  # hexadecimal SHA-256 or SM3
+    FLAG = "flag"  # true or false
+    COUNTS = "counts"  # code -> whole number
+    CODES = "codes"  # a list of codes
+
+
+_REFERENCE: Final = re.compile(r"[a-z][a-z_]{0,30}:[A-Za-z0-9_-]{1,64}")
+_CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.+/-]{0,79}")
+_DECIMAL: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def _fits(kind: Fact, value: object) -> bool:
+    match kind:
+        case Fact.REFERENCE:
+            return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
+        case Fact.CODE:
+            return isinstance(value, str) and _CODE.fullmatch(value) is not None
+        case Fact.NUMBER:
+            return type(value) is int and abs(value) <= LARGEST
+        case Fact.DECIMAL:
+            return isinstance(value, str) and _DECIMAL.fullmatch(value) is not None
+        case Fact.DIGEST:
+            return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+        case Fact.FLAG:
+            return isinstance(value, bool)
+        case Fact.COUNTS:
+            return isinstance(value, dict) and all(
+                _fits(Fact.CODE, key) and _fits(Fact.NUMBER, count) for key, count in value.items()
+            )
+        case Fact.CODES:
+            return isinstance(value, list) and all(_fits(Fact.CODE, item) for item in value)
+
+
+class Event(Enum):
+    """What can happen. The value is the name in the log, which never changes once it was written."""
+
+    def __new__(cls, name: str, facts: dict[str, Fact] | None = None, *private: str) -> "Event":
+        """Make the dotted name the member's value; refuse a name that stands already."""
+        if name in {member.value for member in cls}:
+            raise ValueError(f"event {name} is declared twice")
+        member = object.__new__(cls)
+        member._value_ = name
+        return member
+
+    def __init__(self, name: str, facts: dict[str, Fact] | None = None, *private: str) -> None:
+        self.facts = facts or {}
+        self.private = frozenset(private)
+
+    # The log about itself
+    UNAUDITED = "log.unaudited", {"reason": Fact.CODE}
+    KEY_ANNOUNCED = "log.key_announced", {"name": Fact.CODE, "fingerprint": Fact.DIGEST}
+    BUNDLE_EXPORTED = (
+        "log.bundle_exported",
+        {"size": Fact.NUMBER, "root": Fact.DIGEST, "entries": Fact.NUMBER},
+    )
+    LOOKUP_REFUSED = "access.refused", {"kind": Fact.CODE}
+    LOGIN_REFUSED = "access.login_refused", {"count": Fact.NUMBER, "reason": Fact.CODE}
+    CALL_REFUSED = "access.call_refused", {"count": Fact.NUMBER, "reason": Fact.CODE}
+
+    # People and tenants
+    OFFICER_BOOTSTRAPPED = "people.officer_bootstrapped", {"user": Fact.REFERENCE}
+    USER_CREATED = "people.user_created", {"user": Fact.REFERENCE}
+    USER_DEACTIVATED = "people.user_deactivated", {"user": Fact.REFERENCE}
+    ROLE_PROPOSED = (
+        "people.role_proposed",
+        {"user": Fact.REFERENCE, "role": Fact.CODE, "proposal": Fact.REFERENCE},
+    )
+    ROLE_REVOKED = "people.role_revoked", {"user": Fact.REFERENCE, "role": Fact.CODE}
+    TENANT_CREATED = (
+        "tenant.created",
+        {"suite": Fact.CODE, "provider": Fact.FLAG, "customer": Fact.FLAG},
+    )
+    PURPOSE_DECLARED = "tenant.purpose_declared", {"purpose": Fact.CODE, "legal_basis": Fact.CODE}
+    KEYS_ROTATED = "keys.rotated", {"level": Fact.CODE, "rewrapped": Fact.NUMBER}
+
+    # Approvals
+    PROPOSAL_APPROVED = (
+        "proposal.approved",
+        {
+            "kind": Fact.CODE,
+            "role": Fact.CODE,
+            "payload": Fact.DIGEST,
+            "complete": Fact.FLAG,
+            "subject": Fact.REFERENCE,
+        },
+    )
+    PROPOSAL_REJECTED = (
+        "proposal.rejected",
+        {"kind": Fact.CODE, "role": Fact.CODE, "payload": Fact.DIGEST, "subject": Fact.REFERENCE},
+    )
+
+    # Data
+    DATASET_UPLOADED = (
+        "dataset.uploaded",
+        {
+            "purpose": Fact.CODE,
+            "legal_basis": Fact.CODE,
+            "object": Fact.REFERENCE,
+            "sealed_bytes": Fact.NUMBER,
+            "suite": Fact.CODE,
+        },
+    )
+    DATASET_PROFILED = (
+        "dataset.profiled",
+        {
+            "format": Fact.CODE,
+            "encoding": Fact.CODE,
+            "encoding_overridden": Fact.FLAG,
+            "rows": Fact.NUMBER,
+            "columns": Fact.NUMBER,
+            "plan": Fact.DIGEST,
+            "detector": Fact.CODE,
+            "proposal": Fact.REFERENCE,
+            "entities": Fact.COUNTS,
+        },
+    )
+    PLAN_AMENDED = (
+        "dataset.plan_amended",
+        {"plan": Fact.DIGEST, "proposal": Fact.REFERENCE, "changed": Fact.NUMBER},
+    )
+    ANONYMIZATION_BEGUN = (
+        "dataset.anonymization_begun",
+        {"plan": Fact.DIGEST, "proposal": Fact.REFERENCE},
+    )
+    DATASET_SEALED = (
+        "dataset.sealed",
+        {
+            "version": Fact.REFERENCE,
+            "number": Fact.NUMBER,
+            "rows": Fact.NUMBER,
+            "digest": Fact.DIGEST,
+            "plan": Fact.DIGEST,
+            "detector": Fact.CODE,
+            "entities": Fact.COUNTS,
+            "leaks": Fact.NUMBER,
+            "object": Fact.REFERENCE,
+        },
+    )
+    INGEST_STOPPED = "dataset.ingest_stopped", {"stage": Fact.CODE, "code": Fact.CODE}
+    VERSION_EXPORTED = (
+        "dataset.version_exported",
+        {"version": Fact.REFERENCE, "rows": Fact.NUMBER, "format": Fact.CODE, "leaks": Fact.NUMBER},
+    )
+    REVEAL_PROPOSED = (
+        "token.reveal_proposed",
+        {"proposal": Fact.REFERENCE, "reason": Fact.CODE, "tokens": Fact.NUMBER},
+    )
+    TOKENS_REVEALED = "token.revealed", {"proposal": Fact.REFERENCE, "tokens": Fact.NUMBER}
+
+    # Budgets, runs, models
+    BUDGET_PROPOSED = (
+        "budget.proposed",
+        {"epsilon": Fact.DECIMAL, "delta": Fact.DECIMAL, "proposal": Fact.REFERENCE},
+    )
+    RUN_REQUESTED = (
+        "run.requested",
+        {
+            "run": Fact.REFERENCE,
+            "purpose": Fact.CODE,
+            "guarantee": Fact.CODE,
+            "epsilon": Fact.DECIMAL,
+            "delta": Fact.DECIMAL,
+            "config": Fact.DIGEST,
+            "proposal": Fact.REFERENCE,
+            "state": Fact.CODE,
+        },
+    )
+    RUN_BEGUN = (
+        "run.begun",
+        {
+            "attempt": Fact.NUMBER,
+            "plan": Fact.DIGEST,
+            "noise_multiplier": Fact.DECIMAL,
+            "sample_rate": Fact.DECIMAL,
+            "steps": Fact.NUMBER,
+            "max_grad_norm": Fact.DECIMAL,
+            "noise_source": Fact.CODE,
+            "queue": Fact.CODE,
+        },
+    )
+    RUN_FINISHED = (
+        "run.finished",
+        {
+            "attempt": Fact.NUMBER,
+            "steps": Fact.NUMBER,
+            "epsilon": Fact.DECIMAL,
+            "epsilon_pld": Fact.DECIMAL,
+            "delta": Fact.DECIMAL,
+            "guarantee": Fact.CODE,
+            "model": Fact.REFERENCE,
+            "artifact": Fact.DIGEST,
+            "auroc": Fact.DECIMAL,
+        },
+    )
+    RUN_STOPPED = (
+        "run.stopped",
+        {
+            "attempt": Fact.NUMBER,
+            "state": Fact.CODE,
+            "code": Fact.CODE,
+            "steps": Fact.NUMBER,
+            "epsilon": Fact.DECIMAL,
+        },
+    )
+    RUN_CANCELLED = "run.cancel_asked", {"state": Fact.CODE}
+    RUN_RETRIED = (
+        "run.retried",
+        {"attempt": Fact.NUMBER, "epsilon": Fact.DECIMAL, "state": Fact.CODE},
+    )
+    RELEASE_PROPOSED = (
+        "model.release_proposed",
+        {"proposal": Fact.REFERENCE, "artifact": Fact.DIGEST, "card": Fact.DIGEST},
+    )
+    MODEL_WITHDRAWN = "model.withdrawn", {"artifact": Fact.DIGEST}
+
+    # Commerce
+    LICENSE_ISSUED = (
+        "license.issued",
+        {
+            "customer": Fact.REFERENCE,
+            "model": Fact.REFERENCE,
+            "features": Fact.CODES,
+            "purpose": Fact.CODE,
+            "quota": Fact.NUMBER,
+            "expires": Fact.NUMBER,
+        },
+    )
+    LICENSE_REVOKED = "license.revoked", {"customer": Fact.REFERENCE}
+    KEY_ISSUED = "key.issued", {"key": Fact.REFERENCE, "expires": Fact.NUMBER, "mode": Fact.CODE}
+    KEY_REVOKED = "key.revoked", {"key": Fact.REFERENCE}
+    PREDICTION_SERVED = (
+        "prediction.served",
+        {
+            "prediction": Fact.REFERENCE,
+            "license": Fact.REFERENCE,
+            "model": Fact.REFERENCE,
+            "artifact": Fact.DIGEST,
+            "guarantee": Fact.CODE,
+            "input": Fact.DIGEST,
+            "output": Fact.DECIMAL,
+            "explanation": Fact.DIGEST,
+            "units": Fact.NUMBER,
+        },
+    )
+
+    def check(self, facts: dict[str, Any]) -> None:
+        """Raise UndeclaredFactError unless each fact is declared here and fits its type."""
+        for name, value in facts.items():
+            kind = self.facts.get(name)
+            if kind is None:
+                raise UndeclaredFactError(f"{self.value} declares no fact {name}")
+            if not _fits(kind, value):
+                raise UndeclaredFactError(f"{self.value}: {name} is not a {kind}")

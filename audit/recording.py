@@ -1,0 +1,294 @@
+"""`@action`: no operation without an actor, a permission and an entry in the log.
+
+The way of one call, labeled in the code:
+
+    1. an action inside an action is refused: what two share is a private function
+    2. a durable transaction opens
+    3. the actor is asked, inside it, so that what allowed the act still holds when it commits
+    4. the body runs
+    5. `done` is appended in the same transaction: if the append fails, so does the operation
+    6. a refusal appends `denied`, an exception `failed`, each in a transaction of its own
+"""
+
+import functools
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+
+from django.db import transaction
+
+from audit.canonical import canonical
+from audit.errors import DomainError, Kind, NestedActionError, RefusedError, UndeclaredFactError
+from audit.events import Event, Outcome
+from audit.merkle import leaf_hash
+from audit.models import AuditEntry, PendingLeaf
+from audit.redaction import commit_private
+
+VERSION: Final = 1  # of the entry's body
+
+
+class Permission(Protocol):
+    """What an action requires; a member of a string enum."""
+
+    @property
+    def value(self) -> str:
+        """The permission's name, for example "dataset:anonymize"."""
+        ...
+
+
+class Decision(Protocol):
+    """An answer with its reason, which is a stable code."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the act may go on."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why, as a stable code."""
+        ...
+
+
+class Actor(Protocol):
+    """Who acts, for whom: a user, an API key, or a part of the system."""
+
+    @property
+    def reference(self) -> str:
+        """An id without personal data: "user:<uuid>", "key:<id>", "system:<name>"."""
+        ...
+
+    @property
+    def tenant_reference(self) -> str | None:
+        """The tenant acted for, as a plain value."""
+        ...
+
+    def may(self, permission: Any, subject: Any) -> Decision:
+        """Role, tenant, policy and approval say whether `permission` holds on `subject`."""
+        ...
+
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+_running: ContextVar["Record | None"] = ContextVar("running_action", default=None)
+
+
+class Record:
+    """What one action tells the log. The body fills it; the decorator writes it."""
+
+    def __init__(self, event: Event, actor: Actor, subject: object, permission: str) -> None:
+        self.event = event
+        self.entry_id = _time_ordered_uuid()
+        self.leaf_hash: bytes | None = None  # set once the entry is appended
+        self._actor = actor.reference
+        self._tenant = _tenant_of(subject) or actor.tenant_reference
+        self._subject = reference_of(subject)
+        self._permission = permission
+        self._facts: dict[str, Any] = {}
+        self._private: dict[str, tuple[str, Any]] = {}
+
+    def about(self, subject: object) -> None:
+        """Name another subject: what the body made, for example."""
+        self._subject = reference_of(subject)
+        self._tenant = _tenant_of(subject) or self._tenant
+
+    def facts(self, **facts: Any) -> None:
+        """Add public facts.
+
+        Raises:
+            UndeclaredFactError: the event declares no such fact, or the value does not fit its type.
+        """
+        self.event.check(facts)
+        self._facts.update(facts)
+
+    def private(self, field: str, value: Any, *, key_ref: str) -> None:
+        """Add a fact of which only a salted commitment enters the log.
+
+        Args:
+            field: a private field that the event declares.
+            value: anything canonical JSON can carry.
+            key_ref: the subject key that seals salt and value; deleting it redacts the field.
+
+        Raises:
+            UndeclaredFactError: the event declares no such private field.
+        """
+        if field not in self.event.private:
+            raise UndeclaredFactError(f"{self.event.value} declares no private field {field}")
+        self._private[field] = (key_ref, value)
+
+    def append(self, outcome: Outcome, *, reason: str | None = None) -> None:
+        """Write the entry and its pending leaf; the caller holds the transaction."""
+        at = time.time_ns() // 1000
+        commitments = {
+            field: commit_private(self.entry_id, field, value, key_ref)
+            for field, (key_ref, value) in self._private.items()
+        }
+        body = canonical(
+            {
+                "v": VERSION,
+                "id": str(self.entry_id),
+                "event": self.event.value,
+                "outcome": outcome.value,
+                "at": at,
+                "tenant": self._tenant,
+                "actor": self._actor,
+                "subject": self._subject,
+                "permission": self._permission,
+                "reason": reason,
+                "request": request_id.get(),
+                "facts": self._facts,
+                "private": commitments,
+                # Proofs show a tenant its neighbors' leaf hashes: without this, short entries could be guessed.
+                "nonce": secrets.token_hex(16),
+            }
+        )
+        self.leaf_hash = leaf_hash(body)
+        AuditEntry._base_manager.create(  # noqa: SLF001  # entries are of no tenant's scope
+            id=self.entry_id,
+            body=body,
+            event=self.event.value,
+            outcome=outcome.value,
+            tenant=self._tenant,
+            actor=self._actor,
+            subject=self._subject,
+            request_id=request_id.get(),
+            at=at,
+        )
+        PendingLeaf.objects.create(entry_id=self.entry_id, leaf_hash=self.leaf_hash)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One action, as the architecture tests and the documents list it."""
+
+    name: str
+    event: Event
+    requires: str
+
+
+_registry: dict[str, Registered] = {}
+
+
+def registry() -> dict[str, Registered]:
+    """Every action that has been imported, by dotted name."""
+    return dict(_registry)
+
+
+A = TypeVar("A", bound=Actor)
+S = TypeVar("S")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def action(
+    event: Event, *, requires: Permission
+) -> Callable[[Callable[Concatenate[Record, A, S, P], R]], Callable[Concatenate[A, S, P], R]]:
+    """Turn `body(record, actor, subject, …)` into `act(actor, subject, …)`, recorded whatever happens.
+
+    Raises (from the wrapped call):
+        NestedActionError: an action is running already.
+        RefusedError: the actor may not; its code is the decision's reason.
+    """
+
+    def decorate(
+        body: Callable[Concatenate[Record, A, S, P], R],
+    ) -> Callable[Concatenate[A, S, P], R]:
+        name = f"{body.__module__}.{body.__qualname__}"
+        _registry[name] = Registered(name, event, requires.value)
+
+        @functools.wraps(body)
+        def act(actor: A, subject: S, *args: P.args, **kwargs: P.kwargs) -> R:
+            if _running.get() is not None:  # 1
+                raise NestedActionError(f"{name} was called inside an action")
+            record = Record(event, actor, subject, requires.value)
+            token = _running.set(record)
+            try:
+                with transaction.atomic(durable=True):  # 2
+                    decision = actor.may(requires, subject)  # 3
+                    if not decision.allowed:
+                        raise RefusedError("you may not do this", code=decision.reason)
+                    result = body(record, actor, subject, *args, **kwargs)  # 4
+                    record.append(Outcome.DONE)  # 5
+                    return result
+            except BaseException as error:  # 6
+                outcome, reason = _told(error)
+                with transaction.atomic(durable=True):
+                    record.append(outcome, reason=reason)
+                raise
+            finally:
+                _running.reset(token)
+
+        act.portcullis_action = _registry[name]  # type: ignore[attr-defined]  # read by the bindings
+        return act
+
+    return decorate
+
+
+def append_refusal(
+    event: Event, actor: Actor, subject: object, reason: str, permission: str, **facts: Any
+) -> None:
+    """Append a `denied` entry for a refusal that happened before an action could be called.
+
+    A look-up of what the actor may not see, a key that is not known: the door calls this, then raises.
+    """
+    record = Record(event, actor, subject, permission)
+    record.facts(**facts)
+    with transaction.atomic(durable=True):
+        record.append(Outcome.DENIED, reason=reason)
+
+
+@contextmanager
+def unaudited(*, reason: str, actor: Actor) -> Iterator[None]:
+    """The one escape: writes inside belong to no action. That it was used is itself recorded.
+
+    Args:
+        reason: a code, for example "schema_repair".
+        actor: who asked for it.
+    """
+    if _running.get() is not None:
+        raise NestedActionError("unaudited() was called inside an action")
+    record = Record(Event.UNAUDITED, actor, None, "unaudited")
+    record.facts(reason=reason)
+    token = _running.set(record)
+    try:
+        with transaction.atomic(durable=True):
+            record.append(Outcome.DONE)
+            yield
+    finally:
+        _running.reset(token)
+
+
+def reference_of(subject: object) -> str | None:
+    """An object's id for the log: its `reference`, the string itself, or None."""
+    if subject is None or isinstance(subject, str):
+        return subject
+    reference = getattr(subject, "reference", None)
+    return reference if isinstance(reference, str) else None
+
+
+def _tenant_of(subject: object) -> str | None:
+    tenant = getattr(subject, "tenant_reference", None)
+    return tenant if isinstance(tenant, str) else None
+
+
+def _told(error: BaseException) -> tuple[Outcome, str]:
+    """The outcome and the code under which an exception enters the log, never its text."""
+    if isinstance(error, DomainError):
+        refused = error.kind in {Kind.REFUSED, Kind.UNAUTHENTICATED, Kind.TOO_MANY}
+        return (Outcome.DENIED if refused else Outcome.FAILED), error.stable_code
+    if isinstance(error, Exception):
+        return Outcome.FAILED, "internal"
+    return Outcome.FAILED, "interrupted"
+
+
+def _time_ordered_uuid() -> uuid.UUID:
+    """A version 7 UUID (RFC 9562 §5.7): the index stays compact, the id stays unguessable."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds & (2**48 - 1)) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return uuid.UUID(int=value)

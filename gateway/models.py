@@ -1,0 +1,153 @@
+"""Licenses, API keys, and what was called with them."""
+
+import uuid
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from governance.models import Tenant, User
+from governance.scoping import TenantOwned
+from training.models import Model, ModelVersion
+
+
+class Feature(models.TextChoices):
+    """What a license lets its customer call."""
+
+    PREDICT = "predict", _("predict")
+    EXPLAIN = "explain", _("explain")
+
+
+class License(TenantOwned):
+    """The only grant from one tenant to another: the owner of a model lets a customer call it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    customer = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="licenses")
+    model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="licenses")
+    features = models.JSONField(_("features"), default=list)
+    purpose = models.SlugField(_("purpose"), max_length=60)
+    quota = models.BigIntegerField(_("quota of units"))
+    used = models.BigIntegerField(_("units used"), default=0)
+    starts_at = models.DateTimeField(_("starts"), default=timezone.now)
+    expires_at = models.DateTimeField(_("expires"))
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+    issued_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(_("issued"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("license")
+        verbose_name_plural = _("licenses")
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(quota__gte=0), name="license_quota_range"),
+            models.CheckConstraint(
+                condition=models.Q(used__gte=0) & models.Q(used__lte=models.F("quota")),
+                name="license_within_quota",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(expires_at__gt=models.F("starts_at")), name="license_lasts"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.customer} · {self.model}"
+
+    @property
+    def reference(self) -> str:
+        """The id that the log holds."""
+        return f"license:{self.id}"
+
+
+class KeyMode(models.TextChoices):
+    """Whether calls are charged."""
+
+    LIVE = "live", _("live")
+    TEST = "test", _("test")
+
+
+class ApiKey(TenantOwned):
+    """A key of a customer, under a license. The secret is shown once; its HMAC is what stays."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    public_id = models.CharField(_("key id"), max_length=10, unique=True)
+    license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="keys")
+    name = models.CharField(_("name"), max_length=80)
+    mode = models.CharField(_("mode"), max_length=4, choices=KeyMode.choices)
+    digest = models.BinaryField()
+    pepper_version = models.PositiveIntegerField()
+    expires_at = models.DateTimeField(_("expires"))
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+    issued_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(_("issued"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} · {self.name}"
+
+    @property
+    def reference(self) -> str:
+        """The id that the log holds."""
+        return f"key:{self.public_id}"
+
+    @property
+    def customer_id(self) -> uuid.UUID:
+        """The tenant that calls with it."""
+        return self.tenant_id
+
+
+class Prediction(TenantOwned):
+    """One answered call: committed with its audit entry and its usage, or not at all."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="predictions")
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    request_id = models.CharField(_("request"), max_length=64)
+    request_digest = models.CharField(max_length=64)  # keyed hash of the body: tells a replay from a reuse
+    entry_id = models.UUIDField(_("audit entry"), unique=True)
+    answer = models.JSONField(_("answer"), default=dict)  # what was sent, for a replay; no inputs in it
+    explanation = models.JSONField(_("explanation record"), null=True, blank=True)
+    created_at = models.DateTimeField(_("answered"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("prediction")
+        verbose_name_plural = _("predictions")
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "request_id"], name="prediction_once")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def reference(self) -> str:
+        """The id that the log holds."""
+        return f"prediction:{self.id}"
+
+
+class UsageEvent(TenantOwned):
+    """What is charged. Written in the transaction of the prediction it charges; rows are only added."""
+
+    license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="usage")
+    request_id = models.CharField(_("request"), max_length=64)
+    sku = models.CharField(_("what"), max_length=20)
+    units = models.PositiveIntegerField(_("units"))
+    charged = models.BooleanField(_("charged"))  # calls with a test key are counted, not charged
+    created_at = models.DateTimeField(_("at"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("usage")
+        verbose_name_plural = _("usage")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "request_id", "sku"], name="usage_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.request_id} · {self.sku}"

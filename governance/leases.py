@@ -1,0 +1,140 @@
+"""Long work between two actions: leased, with a heartbeat and a fencing token.
+
+The database says what must run; a broker message is only a nudge. A worker claims a job (raising its
+fence), beats while it works and ends it by an action that checks the fence. When a worker dies its
+lease runs out, the sweeper sends the job again, and whoever claims it next has a higher fence: the
+dead one, should it come back, is refused (Kleppmann, "How to do distributed locking", 2016).
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from governance.errors import LostLeaseError
+from governance.models import Job
+from governance.models.jobs import JobState
+from governance.scoping import across_tenants
+
+LEASE: Final = timedelta(seconds=30)
+RESEND_AFTER: Final = timedelta(seconds=15)
+
+Send = Callable[[UUID], None]
+_senders: dict[str, Send] = {}
+
+
+def register_job(kind: str, send: Send) -> None:
+    """Say how a kind of job reaches its queue: a function that sends a Celery message with the id."""
+    _senders[kind] = send
+
+
+def enqueue(kind: str, subject: str, queue: str, *, tenant_id: Any, all_units: int = 0) -> Job:
+    """Write a waiting job, inside an action, and send it once that action has committed."""
+    job = Job.objects.create(
+        tenant_id=tenant_id,
+        kind=kind,
+        subject=subject,
+        queue=queue,
+        all_units=all_units,
+        sent_at=timezone.now(),
+    )
+    send = _senders[kind]
+    transaction.on_commit(lambda: send(job.id))
+    return Job.objects.get(pk=job.pk)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on a job, as long as the fence holds."""
+
+    job_id: UUID
+    tenant_id: UUID
+    subject: str
+    fence: int
+    owner: str
+
+    def beat(self, *, stage: str = "", done: int | None = None, of: int | None = None) -> bool:
+        """Stay alive and say how far the work is; True asks the worker to stop.
+
+        Raises:
+            LostLeaseError: another worker holds the job now.
+        """
+        changes: dict[str, Any] = {"leased_until": timezone.now() + LEASE}
+        if stage:
+            changes["stage"] = stage
+        if done is not None:
+            changes["done_units"] = done
+        if of is not None:
+            changes["all_units"] = of
+        if not self._rows().update(**changes):
+            raise LostLeaseError("another worker holds this job")
+        return bool(self._rows().values_list("cancel_asked", flat=True).first())
+
+    def end(self, state: JobState, *, error_code: str = "") -> None:
+        """Close the job: called inside the action that writes the result, so that both hold or none.
+
+        Raises:
+            LostLeaseError: another worker holds the job now: the action must not commit.
+        """
+        closed = self._rows().update(
+            state=state, error_code=error_code, leased_until=None, ended_at=timezone.now()
+        )
+        if not closed:
+            raise LostLeaseError("another worker holds this job")
+
+    def check(self) -> None:
+        """Raise LostLeaseError unless this lease still holds; locks the row where the database can."""
+        if self._rows().select_for_update().first() is None:
+            raise LostLeaseError("another worker holds this job")
+
+    def _rows(self) -> Any:
+        return Job._base_manager.filter(  # noqa: SLF001  # a lease outlives any scope
+            pk=self.job_id, fence=self.fence, state=JobState.RUNNING
+        )
+
+
+def claim(job_id: UUID) -> Lease | None:
+    """Take a job that waits or whose owner's lease ran out; None if somebody else has it or it ended."""
+    now = timezone.now()
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    free = Q(state=JobState.WAITING) | Q(state=JobState.RUNNING, leased_until__lt=now)
+    with transaction.atomic():
+        taken = (
+            Job._base_manager.filter(free, pk=job_id)  # noqa: SLF001  # a lease outlives any scope
+            .update(
+                state=JobState.RUNNING,
+                fence=F("fence") + 1,
+                owner=owner,
+                leased_until=now + LEASE,
+                started_at=now,
+            )
+        )
+        if not taken:
+            return None
+        job = Job._base_manager.get(pk=job_id)  # noqa: SLF001  # as above
+    return Lease(job.id, job.tenant_id, job.subject, job.fence, owner)
+
+
+def resend_due() -> int:
+    """Send again what waits too long or was dropped by a dead worker; returns how many.
+
+    Safe to run in several processes: a message too many finds the job taken.
+    """
+    now = timezone.now()
+    with across_tenants(reason="jobs of every tenant are swept"):
+        due = Job.objects.filter(
+            Q(state=JobState.WAITING, sent_at__lt=now - RESEND_AFTER)
+            | Q(state=JobState.RUNNING, leased_until__lt=now)
+        )
+        jobs = [(job.id, job.kind) for job in due if job.kind in _senders]
+        Job.objects.filter(pk__in=[pk for pk, _ in jobs]).update(sent_at=now)
+    for pk, kind in jobs:
+        _senders[kind](pk)
+    return len(jobs)

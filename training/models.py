@@ -1,0 +1,240 @@
+"""Budgets, runs and models.
+
+The ledger stores causes: which mechanism was about to touch which part of the data. ε is derived from
+them, each time it is asked for, and is never a column.
+"""
+
+import json
+import uuid
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from governance.models import Dataset, DatasetVersion, StoredObject, User
+from governance.scoping import TenantOwned
+
+
+class Guarantee(models.TextChoices):
+    """What a model promises the people in its data; card and receipts say which."""
+
+    DP = "dp", _("differentially private")
+    PUBLIC_DATA = "public-data", _("public data: no person to protect")
+    WAIVED = "waived", _("waived by two people: no guarantee")
+
+
+class Budget(TenantOwned):
+    """The privacy budget of a dataset and all its versions: one cap, one δ."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    dataset = models.OneToOneField(Dataset, on_delete=models.PROTECT, related_name="budget")
+    epsilon_cap = models.DecimalField(_("ε cap"), max_digits=12, decimal_places=6)
+    delta = models.DecimalField(_("δ"), max_digits=18, decimal_places=15)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("privacy budget")
+        verbose_name_plural = _("privacy budgets")
+        constraints = [
+            models.CheckConstraint(condition=models.Q(epsilon_cap__gt=0), name="budget_cap_positive"),
+            models.CheckConstraint(
+                condition=models.Q(delta__gt=0) & models.Q(delta__lt=1), name="budget_delta_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dataset.name}: ε ≤ {self.epsilon_cap}"
+
+    @property
+    def reference(self) -> str:
+        """The id that the log holds."""
+        return f"budget:{self.id}"
+
+
+class RunState(models.TextChoices):
+    """Where a run stands."""
+
+    AWAITING_APPROVAL = "awaiting_approval", _("awaiting approval")
+    QUEUED = "queued", _("queued")  # admitted: its ε is reserved
+    RUNNING = "running", _("running")
+    FINISHED = "finished", _("finished")
+    FAILED = "failed", _("failed")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class Run(TenantOwned):
+    """One request to train: its frozen configuration, its state, its attempts."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="runs")
+    purpose = models.SlugField(_("purpose"), max_length=60)
+    target = models.CharField(_("target column"), max_length=100)
+    model_name = models.SlugField(_("model"), max_length=80)
+    guarantee = models.CharField(_("guarantee"), max_length=20, choices=Guarantee.choices)
+    epsilon = models.DecimalField(_("ε asked"), max_digits=12, decimal_places=6)
+    config = models.BinaryField()  # canonical JSON of training.config.TrainingConfig
+    config_digest = models.CharField(_("configuration digest"), max_length=64)
+    state = models.CharField(_("state"), max_length=20, choices=RunState.choices)
+    queue = models.CharField(_("queue"), max_length=20, default="train.cpu")
+    attempt = models.PositiveIntegerField(_("attempt"), default=1)
+    plan = models.JSONField(_("plan"), default=dict)  # training.config.Plan of the newest attempt
+    error_code = models.CharField(_("error"), max_length=80, blank=True)
+    requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(_("requested"), auto_now_add=True)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.model_name} · {self.state}"
+
+    @property
+    def reference(self) -> str:
+        """The id that the log holds."""
+        return f"run:{self.id}"
+
+    def config_json(self) -> dict[str, Any]:
+        """The frozen configuration."""
+        config: dict[str, Any] = json.loads(bytes(self.config))
+        return config
+
+
+class LedgerKind(models.TextChoices):
+    """What a line of the ledger says."""
+
+    RESERVE = "reserve", _("reserved")  # what the whole attempt would do
+    AHEAD = "ahead", _("about to run")  # written before the mechanism touches the data
+    CLOSE = "close", _("closed")  # nothing more will run: what was written ahead is the charge
+
+
+class BudgetEntry(TenantOwned):
+    """One line of the ledger. Rows are only ever added (a trigger holds it).
+
+    `mechanisms` is a list of `training.accounting` mechanisms as JSON, each with the part of the data it
+    touches ("train" or "held_out"). An attempt that is open costs what it reserved; a closed one costs
+    what was written ahead.
+    """
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="entries")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="ledger")
+    attempt = models.PositiveIntegerField(_("attempt"))
+    kind = models.CharField(_("kind"), max_length=10, choices=LedgerKind.choices)
+    sequence = models.PositiveIntegerField(_("line"))  # dense within an attempt
+    mechanisms = models.JSONField(_("mechanisms"), default=list)
+    created_at = models.DateTimeField(_("written"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("ledger entry")
+        verbose_name_plural = _("ledger entries")
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "attempt", "sequence"], name="ledger_line_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} · {self.attempt} · {self.kind}"
+
+
+class RunPoint(TenantOwned):
+    """One point of a run's live curves: bookkeeping, not evidence."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="points")
+    attempt = models.PositiveIntegerField()
+    step = models.PositiveIntegerField()
+    steps = models.PositiveIntegerField()
+    epsilon = models.FloatField()
+    loss = models.FloatField(null=True)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["attempt", "step"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "attempt", "step"], name="point_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} · {self.step}"
+
+
+class Model(TenantOwned):
+    """A model as tenants know it: a name under which versions are served."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    slug = models.SlugField(_("slug"), max_length=80, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("model")
+        verbose_name_plural = _("models")
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def reference(self) -> str:
+        """The id that the log holds."""
+        return f"model:{self.id}"
+
+
+class Origin(models.TextChoices):
+    """Where a model version comes from. Only the first is built; the others are a later seam."""
+
+    TRAINED = "trained", _("trained here")
+    IMPORTED = "imported", _("imported")
+    REMOTE = "remote", _("remote")
+
+
+class ModelState(models.TextChoices):
+    """Whether a version may be served."""
+
+    REGISTERED = "registered", _("registered")
+    RELEASED = "released", _("released")
+    WITHDRAWN = "withdrawn", _("withdrawn")
+
+
+class ModelVersion(TenantOwned):
+    """Weights that do not change, their card, and whether they may be served."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField(_("number"))
+    origin = models.CharField(
+        _("origin"), max_length=10, choices=Origin.choices, default=Origin.TRAINED
+    )
+    run = models.OneToOneField(
+        Run, on_delete=models.PROTECT, related_name="model_version", null=True, blank=True
+    )
+    artifact = models.ForeignKey(StoredObject, on_delete=models.PROTECT, related_name="+")
+    artifact_digest = models.CharField(_("artifact digest"), max_length=64)
+    background_digest = models.CharField(_("background digest"), max_length=64, blank=True)
+    guarantee = models.CharField(_("guarantee"), max_length=20, choices=Guarantee.choices)
+    card = models.JSONField(_("card"), default=dict)
+    card_digest = models.CharField(_("card digest"), max_length=64)
+    state = models.CharField(
+        _("state"), max_length=12, choices=ModelState.choices, default=ModelState.REGISTERED
+    )
+    created_at = models.DateTimeField(_("registered"), auto_now_add=True)
+    released_at = models.DateTimeField(_("released"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("model version")
+        verbose_name_plural = _("model versions")
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["model", "number"], name="model_number_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model.slug} v{self.number}"
+
+    @property
+    def reference(self) -> str:
+        """The id that the log holds."""
+        return f"modelversion:{self.id}"
