@@ -1,0 +1,28 @@
+"""How much a table may ask of this process before it is refused."""
+
+from dataclasses import dataclass
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of reading one table; each has its own stable code when it is passed.
+
+    Characters and bytes are as the format counts them: text formats count decoded characters.
+    """
+
+    line_characters: int = 16 * MIB  # one line, one record or one cell
+    chunk_characters: int = 32 * MIB  # a chunk ends early here, so that 10 MB cells do not pile up
+    columns: int = 4096
+    header_characters: int = 256  # one column name
+    sample_bytes: int = 256 * 1024  # what encoding and delimiter are detected on
+    row_group_bytes: int = 1024 * MIB  # Parquet: one column of one row group, decompressed
+    workbook_entries: int = 2000  # .xlsx: files in the zip
+    workbook_bytes: int = 512 * MIB  # .xlsx: all of them, decompressed
+    workbook_ratio: int = 200  # .xlsx: decompressed / compressed, of any one over 1 MiB
+    workbook_rows: int = 1_048_576  # Excel's own limit
+
+
+DEFAULT: Final = Limits()

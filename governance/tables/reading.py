@@ -1,0 +1,225 @@
+"""The one door in: what a file is, opened as a table; and a masked look at it.
+
+The format is found by content; what the caller or the file's name says must agree with it.
+"""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from governance.tables import faults
+from governance.tables.encoding import Encoding, resolve
+from governance.tables.delimited import open_delimited
+from governance.tables.jsonl import open_jsonl
+from governance.tables.limits import DEFAULT, Limits
+from governance.tables.source import Source
+from governance.tables.table import Chunk, ColumnKind, Format, TableReader
+
+__all__ = ["Chunk", "Preview", "TableReader", "format_of", "mask", "open_table", "preview"]
+
+_SUFFIXES: Final = {
+    "csv": Format.CSV,
+    "tsv": Format.CSV,
+    "txt": Format.CSV,
+    "jsonl": Format.JSONL,
+    "ndjson": Format.JSONL,
+    "parquet": Format.PARQUET,
+    "pq": Format.PARQUET,
+    "xlsx": Format.XLSX,
+}
+_SHOWN: Final = {
+    Format.CSV: "delimited text",
+    Format.JSONL: "JSON Lines",
+    Format.PARQUET: "Parquet",
+    Format.XLSX: "an .xlsx workbook",
+}
+# Beginnings of what people rename or upload by mistake.
+_OTHERS: Final = (
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\xd0\xcf\x11\xe0", "an old .xls workbook or a protected document"),
+    (b"%PDF", "a PDF document"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"\x7fELF", "a program"),
+    (b"\x89PNG", "an image"),
+)
+_PREVIEW_CHARACTERS: Final = 40
+
+
+def format_of(name: str) -> Format:
+    """The format that a file name or a bare word ("csv", ".xlsx", "people.tsv") states.
+
+    Raises:
+        TableError: `table.format_unknown`.
+    """
+    word = name.rsplit(".", 1)[-1].strip().lower()
+    if word not in _SUFFIXES:
+        raise faults.format_unknown(sorted(_SUFFIXES))
+    return _SUFFIXES[word]
+
+
+def open_table(
+    file: BinaryIO,
+    *,
+    format: str | None = None,  # noqa: A002 - the word of the command line and the API
+    encoding: str | None = None,
+    limits: Limits = DEFAULT,
+) -> TableReader:
+    """Open a table for reading in chunks.
+
+    Args:
+        file: seekable, open for reading bytes, a decrypting reader as a rule. It is borrowed: never
+            closed, never copied to a temporary file, and must stay open while chunks are read.
+        format: a format or file suffix; None to go by the content alone.
+        encoding: of a text format; None to detect it.
+        limits: bounds beyond which a file is refused.
+
+    Raises:
+        TableError: what `governance.tables.faults` lists; the first row is read to see that the
+            table has one.
+    """
+    source = Source(file)
+    stated = None if format is None else format_of(format)
+    match _detected(source, stated, encoding, limits):
+        case Format.CSV:
+            reader = open_delimited(source, encoding, limits)
+        case Format.JSONL:
+            reader = open_jsonl(source, encoding, limits)
+        case Format.PARQUET:
+            from governance.tables.parquet import open_parquet  # noqa: PLC0415 - pyarrow is slow
+
+            reader = open_parquet(source, limits)
+        case Format.XLSX:
+            from governance.tables.workbook import open_workbook  # noqa: PLC0415 - as pyarrow
+
+            reader = open_workbook(source, limits)
+    if next(reader.chunks(1), None) is None:
+        raise faults.no_rows()
+    return reader
+
+
+def _detected(
+    source: Source, stated: Format | None, encoding: str | None, limits: Limits
+) -> Format:
+    """The format by content.
+
+    Raises:
+        TableError: `table.empty`, or `table.format_mismatch` naming both.
+    """
+    head = source.head(64)
+    if not head:
+        raise faults.empty()
+    found: Format | None = None
+    other = ""
+    if head.startswith(b"PAR1"):
+        found = Format.PARQUET
+    elif head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
+        found = Format.XLSX if _has_workbook(source) else None
+        other = "a zip archive"
+    else:
+        other = next((name for magic, name in _OTHERS if head.startswith(magic)), "")
+        if not other:
+            found = _text_format(source, stated, encoding, limits)
+    if found is None or (stated is not None and found is not stated):
+        asked = None if stated is None else _SHOWN[stated]
+        raise faults.format_mismatch(asked, other if found is None else _SHOWN[found])
+    return found
+
+
+def _has_workbook(source: Source) -> bool:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            return "xl/workbook.xml" in archive.namelist()
+    except (zipfile.BadZipFile, ValueError, OSError):
+        if source.failure is not None:
+            raise
+        # Starts like a zip and has no directory: a workbook cut short, told so by its reader.
+        return True
+
+
+def _text_format(
+    source: Source, stated: Format | None, encoding: str | None, limits: Limits
+) -> Format:
+    """JSON Lines when the text begins as JSON does.
+
+    Delimited text may begin with a bracket too, so a file given as CSV is contradicted only by a
+    first line that is JSON; one given as JSON Lines is left to its reader, which names the bad row.
+    """
+    if stated is Format.JSONL:
+        return Format.JSONL
+    found = resolve(source, encoding, limits)
+    sample = source.head(limits.sample_bytes)[found.mark :]
+    text = sample.decode(found.name, "ignore").lstrip()
+    if not text.startswith(("{", "[")):
+        return Format.CSV
+    if stated is None:
+        return Format.JSONL
+    try:
+        json.loads(text.splitlines()[0])
+    except (ValueError, RecursionError):
+        return Format.CSV
+    return Format.JSONL
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A look at a table that shows its shape and no value.
+
+    Attributes:
+        rows: the first rows, cells masked by `mask`, None where there is no value.
+    """
+
+    format: Format
+    encoding: Encoding | None
+    columns: list[str]
+    kinds: dict[str, ColumnKind | None]
+    notes: tuple[str, ...]
+    rows: list[list[str | None]]
+
+
+def preview(
+    file: BinaryIO,
+    rows: int = 5,
+    *,
+    format: str | None = None,  # noqa: A002 - as in open_table
+    encoding: str | None = None,
+    limits: Limits = DEFAULT,
+) -> Preview:
+    """The first rows, masked, with the format and the encoding that were found.
+
+    Raises:
+        TableError: as `open_table`.
+    """
+    reader = open_table(file, format=format, encoding=encoding, limits=limits)
+    chunk = next(reader.chunks(rows))
+    cells = zip(*chunk.columns.values(), strict=True)
+    masked = [[None if cell is None else mask(cell) for cell in row] for row in cells]
+    return Preview(
+        reader.format, reader.encoding, reader.columns, reader.kinds, reader.notes, masked
+    )
+
+
+def mask(value: str) -> str:
+    """The shape of a value: letters as x, ideographs as 〇, digits as 9.
+
+    The first character stays if it is a letter of a longer value, so that a reader can see whether
+    the encoding is right; long values are cut.
+    """
+    shape = "".join(_shape(character) for character in value[:_PREVIEW_CHARACTERS])
+    if len(value) > 1 and value[0].isalpha():
+        shape = value[0] + shape[1:]
+    return shape + "…" if len(value) > _PREVIEW_CHARACTERS else shape
+
+
+def _shape(character: str) -> str:
+    if character.isdigit() or character.isnumeric():
+        # Chinese numerals are numeric and ideographs; a name may hold one.
+        return "〇" if character.isalpha() else "9"
+    if not character.isalpha():
+        return character
+    return "x" if character < "\u2e80" else "〇"
