@@ -66,18 +66,13 @@ def seal(chosen: Suite, key: bytes, identity: Identity, plaintext: Buffer) -> by
         SuiteError: the key's length is not the suite's.
     """
     view = memoryview(plaintext).cast("B")
-    # BytesIO hands out the buffer that it was given: 64 MiB are not copied a second time.
-    out = io.BytesIO(bytes(sealed_size(len(view))))
     header = _new_header(chosen)
     cipher = _SegmentCipher(chosen.aead(key), header, identity)
-    last = _segments(len(view)) - 1
+    # BytesIO gives out the very buffer that it was given: the sealed bytes are not copied again.
+    out = io.BytesIO(bytes(sealed_size(len(view))))
     with out.getbuffer() as buffer:
         buffer[:HEADER_LENGTH] = header
-        for number in range(last + 1):
-            piece = view[number * SEGMENT : (number + 1) * SEGMENT]
-            start = HEADER_LENGTH + number * SEALED_SEGMENT
-            place = buffer[start : start + len(piece) + TAG_LENGTH]
-            cipher.seal_into(place, piece, number, last=number == last)
+        cipher.seal_all(buffer[HEADER_LENGTH:], view)
     return out.getvalue()
 
 
@@ -327,6 +322,14 @@ class _SegmentCipher:
         self._aead = aead
         self._prefix = header[-PREFIX_LENGTH:]
         self._associated_data = header + identity.encoded()
+
+    def seal_all(self, out: memoryview, plaintext: memoryview) -> None:
+        last = _segments(len(plaintext)) - 1
+        for number in range(last + 1):
+            piece = plaintext[number * SEGMENT : (number + 1) * SEGMENT]
+            start = number * SEALED_SEGMENT
+            place = out[start : start + len(piece) + TAG_LENGTH]
+            self.seal_into(place, piece, number, last=number == last)
 
     def seal_into(self, out: Buffer, piece: Buffer, number: int, *, last: bool) -> None:
         nonce = _nonce(self._prefix, number, last=last)
