@@ -1,7 +1,7 @@
 """Delimited text: RFC 4180, with the delimiters that spreadsheets in use really write.
 
-A record may hold quoted line breaks; lines end in LF, CR LF or CR, mixed if need be. Everything else
-is strict: a row of another width, a quote that never closes or text after a closing quote is refused
+A record may hold quoted line breaks; lines end in LF, CR LF or CR, mixed if need be. All else is
+strict: a row of another width, a quote that never closes or text after a closing quote is refused
 with its row number. A wholly blank line is no row; an empty cell has no value (None).
 """
 

@@ -1,7 +1,7 @@
 """JSON Lines: one flat object a line (RFC 8259), numbers kept as they are written.
 
-The columns are all names that occur, in order of first appearance, so the file is parsed once before
-it is read: a bad line is found before anything was made of the good ones.
+The columns are all names that occur, in order of first appearance, so the file is parsed once
+before it is read: a bad line is found before anything was made of the good ones.
 """
 
 import json

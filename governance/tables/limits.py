@@ -21,6 +21,7 @@ class Limits:
     row_group_bytes: int = 1024 * MIB  # Parquet: one column of one row group, decompressed
     workbook_entries: int = 2000  # .xlsx: files in the zip
     workbook_bytes: int = 512 * MIB  # .xlsx: all of them, decompressed
+    workbook_part_bytes: int = 128 * MIB  # .xlsx: a part held in memory, such as shared strings
     workbook_ratio: int = 200  # .xlsx: decompressed / compressed, of any one over 1 MiB
     workbook_rows: int = 1_048_576  # Excel's own limit
 

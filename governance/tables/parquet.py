@@ -91,21 +91,22 @@ def _kind(kind: pa.DataType, column: int) -> ColumnKind:  # noqa: PLR0911 - one 
         return ColumnKind.BOOLEAN
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return ColumnKind.TEXT
-    if pa.types.is_temporal(kind) and not (pa.types.is_duration(kind) or _is_interval(kind)):
+    if pa.types.is_temporal(kind) and not (
+        pa.types.is_duration(kind) or pa.types.is_interval(kind)
+    ):
         return ColumnKind.TEXT
     if pa.types.is_null(kind):
         return ColumnKind.TEXT
     raise faults.unsupported_type(column, str(kind))
 
 
-def _is_interval(kind: pa.DataType) -> bool:
-    return pa.types.is_interval(kind)
+def open_batches(source: Source, size: int) -> Iterator[pa.RecordBatch]:
+    """The file's batches of at most `size` rows.
 
-
-def _chunks(source: Source, columns: list[str], limits: Limits, size: int) -> Iterator[Chunk]:
-    file = _open(source)
-    first = 1
-    batches = file.iter_batches(batch_size=size, use_threads=False)
+    Raises:
+        TableError: `table.not_parquet`.
+    """
+    batches = _open(source).iter_batches(batch_size=size, use_threads=False)
     while True:
         try:
             batch = next(batches, None)
@@ -115,6 +116,12 @@ def _chunks(source: Source, columns: list[str], limits: Limits, size: int) -> It
             raise faults.not_parquet() from None
         if batch is None:
             return
+        yield batch
+
+
+def _chunks(source: Source, columns: list[str], limits: Limits, size: int) -> Iterator[Chunk]:
+    first = 1
+    for batch in open_batches(source, size):
         for part in _parts(batch, limits):
             values = [_texts(column, first, limits) for column in part.columns]
             yield Chunk(first, dict(zip(columns, values, strict=True)))
@@ -134,10 +141,12 @@ def _parts(batch: pa.RecordBatch, limits: Limits) -> Iterator[pa.RecordBatch]:
         yield from _parts(batch.take(rows), limits)
 
 
-def _texts(column: "pa.Array[Any]", first: int, limits: Limits) -> list[str | None]:
+def _texts(column: Any, first: int, limits: Limits) -> list[str | None]:
     """The values of one column as text; `first` is the number of its first row."""
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()  # type: ignore[attr-defined]
+        column = column.dictionary_decode()
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
     kind = column.type
     if pa.types.is_floating(kind):
         return [None if value is None else repr(value) for value in column.to_pylist()]
@@ -158,7 +167,7 @@ def _texts(column: "pa.Array[Any]", first: int, limits: Limits) -> list[str | No
     return written
 
 
-def _undecodable_row(column: "pa.Array[Any]", first: int) -> int:
+def _undecodable_row(column: Any, first: int) -> int:
     for index, value in enumerate(column):
         try:
             value.as_py()

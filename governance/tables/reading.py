@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from governance.tables import faults
-from governance.tables.encoding import Encoding, resolve
 from governance.tables.delimited import open_delimited
+from governance.tables.encoding import Encoding, resolve
 from governance.tables.jsonl import open_jsonl
 from governance.tables.limits import DEFAULT, Limits
 from governance.tables.source import Source
@@ -118,9 +118,8 @@ def _detected(
     other = ""
     if head.startswith(b"PAR1"):
         found = Format.PARQUET
-    elif head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
-        found = Format.XLSX if _has_workbook(source) else None
-        other = "a zip archive"
+    elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        found, other = _zip_format(source, stated)
     else:
         other = next((name for magic, name in _OTHERS if head.startswith(magic)), "")
         if not other:
@@ -131,15 +130,17 @@ def _detected(
     return found
 
 
-def _has_workbook(source: Source) -> bool:
+def _zip_format(source: Source, stated: Format | None) -> tuple[Format | None, str]:
+    """A workbook, or which other zip it is."""
     try:
         with zipfile.ZipFile(source) as archive:
-            return "xl/workbook.xml" in archive.namelist()
+            is_workbook = "xl/workbook.xml" in archive.namelist()
     except (zipfile.BadZipFile, ValueError, OSError):
         if source.failure is not None:
             raise
-        # Starts like a zip and has no directory: a workbook cut short, told so by its reader.
-        return True
+        # A workbook cut short is told so by its reader.
+        return (Format.XLSX if stated is Format.XLSX else None), "a damaged zip archive"
+    return (Format.XLSX if is_workbook else None), "a zip archive"
 
 
 def _text_format(

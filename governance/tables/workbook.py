@@ -6,7 +6,8 @@ read for a document type: entities are how XML bombs are built, and Office write
 The part with the shared strings is held in memory, as openpyxl does.
 """
 
-import datetime
+import contextlib
+import datetime as dt
 import xml.parsers.expat
 import zipfile
 from collections.abc import Iterator
@@ -20,7 +21,6 @@ from governance.tables.limits import MIB, Limits
 from governance.tables.source import Source
 from governance.tables.table import Chunk, ColumnKind, Format, TableReader
 
-WORKBOOK_PART: Final = "xl/workbook.xml"
 _ENCRYPTED: Final = 0x1  # bit 0 of a zip entry's flags
 
 
@@ -32,51 +32,67 @@ def open_workbook(source: Source, limits: Limits) -> TableReader:
             header's faults.
     """
     _inspect(source, limits)
-    book = _load(source)
-    others = len(book.sheetnames) - 1
-    book.close()
-    names = next(_rows(source, limits), None)
+    sheets = _sheets(source)
+    if not sheets:
+        raise faults.empty()
+    names = next(_rows(sheets[0], source, limits), None)
     if names is None:
         raise faults.empty()
     while names and names[-1] is None:
         names.pop()
     columns = header.checked([name or "" for name in names], limits)
+    others = len(sheets) - 1
     notes = (f"{others} further sheets were not read",) if others else ()
 
     def read(size: int) -> Iterator[Chunk]:
-        return _chunks(source, columns, limits, size)
+        return _chunks(_rows(sheets[0], source, limits), columns, limits, size)
 
     kinds: dict[str, ColumnKind | None] = dict.fromkeys(columns)
     return TableReader(Format.XLSX, None, columns, kinds, read, notes)
 
 
-def _inspect(source: Source, limits: Limits) -> None:
-    source.seek(0)
+@contextlib.contextmanager
+def _damage_told(source: Source) -> Iterator[None]:
+    """Turn whatever damage raises into one fault, unless the file below failed.
+
+    zipfile, zlib, expat and openpyxl each raise kinds of their own, some with cell text in them.
+    """
     try:
+        yield
+    except TableError:
+        raise
+    except Exception:
+        if source.failure is not None:
+            raise
+        raise faults.not_workbook() from None
+
+
+def _inspect(source: Source, limits: Limits) -> None:
+    with _damage_told(source):
+        source.seek(0)
         with zipfile.ZipFile(source) as archive:
             entries = archive.infolist()
-            if len(entries) > limits.workbook_entries:
-                raise faults.bomb(f"its zip has more than {limits.workbook_entries} entries")
-            if sum(entry.file_size for entry in entries) > limits.workbook_bytes:
-                raise faults.bomb(f"its zip unpacks to more than {limits.workbook_bytes} bytes")
-            for entry in entries:
-                packed = max(1, entry.compress_size)
-                if entry.file_size > MIB and entry.file_size > limits.workbook_ratio * packed:
-                    raise faults.bomb(
-                        f"its zip unpacks over {limits.workbook_ratio} times its size"
-                    )
-                if entry.flag_bits & _ENCRYPTED:
-                    raise faults.not_workbook()
+            _refuse_bomb(entries, limits)
             for entry in entries:
                 if entry.filename.endswith((".xml", ".rels")):
                     with archive.open(entry) as part:
                         _refuse_doctype(part)
-    except TableError:
-        raise
-    except Exception:  # zipfile, zlib and expat each raise kinds of their own on damage
-        if source.failure is not None:
-            raise
-        raise faults.not_workbook() from None
+
+
+def _refuse_bomb(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
+    if len(entries) > limits.workbook_entries:
+        raise faults.bomb(f"its zip has more than {limits.workbook_entries} entries")
+    if sum(entry.file_size for entry in entries) > limits.workbook_bytes:
+        raise faults.bomb(f"its zip unpacks to more than {limits.workbook_bytes} bytes")
+    for entry in entries:
+        packed = max(1, entry.compress_size)
+        if entry.file_size > MIB and entry.file_size > limits.workbook_ratio * packed:
+            raise faults.bomb(f"its zip unpacks to over {limits.workbook_ratio} times its size")
+        streamed = entry.filename.startswith(("xl/worksheets/", "xl/media/"))
+        if entry.file_size > limits.workbook_part_bytes and not streamed:
+            raise faults.bomb(f"a part of it is larger than {limits.workbook_part_bytes} bytes")
+        if entry.flag_bits & _ENCRYPTED:
+            raise faults.not_workbook()
 
 
 class _RootSeen(Exception):  # noqa: N818 - stops the parser; nothing is wrong
@@ -100,36 +116,24 @@ def _refuse_doctype(part: Any) -> None:
         return
 
 
-def _load(source: Source) -> Any:
-    source.seek(0)
-    try:
+def _sheets(source: Source) -> list[Any]:
+    with _damage_told(source):
+        source.seek(0)
         book = openpyxl.load_workbook(source, read_only=True, data_only=True, keep_links=False)
-    except Exception:  # openpyxl raises KeyError, ValueError, zlib's and expat's errors on damage
-        if source.failure is not None:
-            raise
-        raise faults.not_workbook() from None
-    if not book.worksheets:
-        raise faults.empty()
-    return book
+        sheets: list[Any] = book.worksheets
+        return sheets
 
 
-def _rows(source: Source, limits: Limits) -> Iterator[list[str | None]]:
-    """The rows of the first sheet that are not blank, each cell as text."""
-    book = _load(source)
-    sheet = book.worksheets[0]
+def _rows(sheet: Any, source: Source, limits: Limits) -> Iterator[list[str | None]]:
+    """The rows of a sheet that are not blank, each cell as text."""
     # The dimension that the file states may be wrong, and openpyxl would cut to it.
     sheet.reset_dimensions()
     rows = sheet.iter_rows(values_only=True)
     number = 0
     for _ in range(limits.workbook_rows + 1):
-        try:
+        with _damage_told(source):
             cells = next(rows, None)
-        except Exception:  # as in _load
-            if source.failure is not None:
-                raise
-            raise faults.not_workbook() from None
         if cells is None:
-            book.close()
             return
         texts = [_text(cell) for cell in cells]
         for text in texts:
@@ -143,11 +147,12 @@ def _rows(source: Source, limits: Limits) -> Iterator[list[str | None]]:
     raise faults.bomb(f"the sheet has more than {limits.workbook_rows} rows")
 
 
-def _chunks(source: Source, columns: list[str], limits: Limits, size: int) -> Iterator[Chunk]:
+def _chunks(
+    table: Iterator[list[str | None]], columns: list[str], limits: Limits, size: int
+) -> Iterator[Chunk]:
     width = len(columns)
     rows: list[list[str | None]] = []
     first, held = 1, 0
-    table = _rows(source, limits)
     next(table)  # the header
     for cells in table:
         while len(cells) > width and cells[-1] is None:
@@ -183,9 +188,9 @@ def _text(cell: Any) -> str | None:  # noqa: PLR0911 - one line a type
             return str(cell)
         case float():
             return repr(cell)
-        case datetime.datetime() if cell.time() == datetime.time():
+        case dt.datetime() if cell.time() == dt.time():
             return cell.date().isoformat()
-        case datetime.datetime() | datetime.date() | datetime.time():
+        case dt.datetime() | dt.date() | dt.time():
             return cell.isoformat()
         case _:  # a time span
             return str(cell)
