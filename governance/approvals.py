@@ -31,10 +31,17 @@ class Apply(Protocol):
 
 @dataclass(frozen=True)
 class Effect:
-    """What follows from a complete proposal: something at once, long work after the commit, or both."""
+    """What follows from a decision.
+
+    Attributes:
+        apply: done at once when the proposal is complete, in the transaction of the last approval.
+        dispatch: long work, started after that commit.
+        reject: done in the transaction of a rejection.
+    """
 
     apply: Apply | None = None
     dispatch: Callable[[Proposal], None] | None = None
+    reject: Apply | None = None
 
 
 _effects: dict[ProposalKind, Effect] = {}
@@ -58,7 +65,12 @@ def effect_of(kind: ProposalKind) -> Effect:
 
 
 def propose(
-    kind: ProposalKind, subject: object, payload: dict[str, Any], *, proposer_id: Any, tenant_id: Any
+    kind: ProposalKind,
+    subject: object,
+    payload: dict[str, Any],
+    *,
+    proposer_id: Any,
+    tenant_id: Any,
 ) -> Proposal:
     """Write a proposal; an open one of the same kind on the same subject is replaced by it."""
     now = timezone.now()

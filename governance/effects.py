@@ -2,18 +2,21 @@
 
 from typing import Any
 
+from django.db import IntegrityError, transaction
+
 from audit.recording import Record
 from governance import approvals
-from governance.errors import ConflictError
-from governance.models import Dataset, Proposal, RoleBinding, User
+from governance.errors import ConflictError, RefusedError
+from governance.models import Dataset, Proposal, RoleBinding
 from governance.models.datasets import DatasetState
-from governance.permissions import ProposalKind, Role
+from governance.permissions import ProposalKind
 
 
 def register() -> None:
     """Fill the registries of approvals and leases."""
     approvals.register_effect(
-        ProposalKind.COLUMN_PLAN, approvals.Effect(apply=_approve_plan, dispatch=_anonymize)
+        ProposalKind.COLUMN_PLAN,
+        approvals.Effect(apply=_approve_plan, dispatch=_anonymize, reject=_reject_plan),
     )
     approvals.register_effect(ProposalKind.ROLE_GRANT, approvals.Effect(apply=_grant_role))
     approvals.register_effect(ProposalKind.REVEAL, approvals.Effect())
@@ -21,9 +24,18 @@ def register() -> None:
 
 def _approve_plan(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
     del record, payload
+    _move_plan(proposal, DatasetState.APPROVED)
+
+
+def _reject_plan(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
+    del record, payload
+    _move_plan(proposal, DatasetState.REJECTED)
+
+
+def _move_plan(proposal: Proposal, state: DatasetState) -> None:
     moved = Dataset.objects.filter(
         pk=proposal.subject.partition(":")[2], state=DatasetState.PROPOSED
-    ).update(state=DatasetState.APPROVED)
+    ).update(state=state)
     if not moved:
         raise ConflictError("this dataset waits for no plan", code="dataset.not_proposed")
 
@@ -35,12 +47,13 @@ def _anonymize(proposal: Proposal) -> None:
 
 
 def _grant_role(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
+    """Bind an approved role; the database's trigger has the last word on conflicts."""
     del record
-    RoleBinding.objects.create(
-        tenant_id=proposal.tenant_id,
-        user=User.objects.get(pk=payload["user"]),
-        role=Role(payload["role"]).value,
-    )
+    try:
+        with transaction.atomic():
+            RoleBinding._base_manager.create(  # noqa: SLF001  # the tenant may be another one
+                tenant_id=payload["tenant"], user_id=payload["user"], role=payload["role"]
+            )
+    except IntegrityError:
+        raise RefusedError("one person may not hold both roles", code="role.conflict") from None
     approvals.use(ProposalKind.ROLE_GRANT, proposal.subject, proposal.payload_hash)
-
-

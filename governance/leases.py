@@ -106,15 +106,12 @@ def claim(job_id: UUID) -> Lease | None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
     free = Q(state=JobState.WAITING) | Q(state=JobState.RUNNING, leased_until__lt=now)
     with transaction.atomic():
-        taken = (
-            Job._base_manager.filter(free, pk=job_id)  # noqa: SLF001  # a lease outlives any scope
-            .update(
-                state=JobState.RUNNING,
-                fence=F("fence") + 1,
-                owner=owner,
-                leased_until=now + LEASE,
-                started_at=now,
-            )
+        taken = Job._base_manager.filter(free, pk=job_id).update(  # noqa: SLF001  # a lease outlives any scope
+            state=JobState.RUNNING,
+            fence=F("fence") + 1,
+            owner=owner,
+            leased_until=now + LEASE,
+            started_at=now,
         )
         if not taken:
             return None

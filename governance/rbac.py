@@ -99,9 +99,7 @@ class UserActor:
             return _approved(kind, subject, timezone.now())
         return ALLOWED
 
-    def _reaches(
-        self, permission: Permission, subject: object, roles: frozenset[Role]
-    ) -> bool:
+    def _reaches(self, permission: Permission, subject: object, roles: frozenset[Role]) -> bool:
         """A subject is reached by its owner, and a license by its customer's admin as well."""
         if subject is None:
             return True

@@ -78,6 +78,7 @@ class Suite:
     """One row of the table above. Lengths are in bytes."""
 
     id: SuiteId
+    slug: str  # in rows and facts
     name: str
     key_length: int
     token_key_length: int
@@ -154,6 +155,18 @@ def suite(suite_id: int) -> Suite:
         return _SUITES[SuiteId(suite_id)]
     except ValueError:
         raise SuiteError(f"there is no suite {suite_id}") from None
+
+
+def suite_named(slug: str) -> Suite:
+    """The suite that rows and facts call `slug`.
+
+    Raises:
+        SuiteError: there is none.
+    """
+    for known in _SUITES.values():
+        if known.slug == slug:
+            return known
+    raise SuiteError("there is no suite of this name")
 
 
 class _Sm4Gcm:
@@ -263,6 +276,7 @@ def _sm4_siv(key: bytes) -> Deterministic:
 _SUITES: Final = {
     SuiteId.AES_256_GCM: Suite(
         id=SuiteId.AES_256_GCM,
+        slug="aes-gcm",
         name="AES-256-GCM/HMAC-SHA-256",
         key_length=32,
         token_key_length=64,
@@ -273,6 +287,7 @@ _SUITES: Final = {
     ),
     SuiteId.SM4_GCM: Suite(
         id=SuiteId.SM4_GCM,
+        slug="sm4-gcm",
         name="SM4-GCM/HMAC-SM3",
         key_length=16,
         token_key_length=32,

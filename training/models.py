@@ -6,7 +6,7 @@ them, each time it is asked for, and is never a column.
 
 import json
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -36,7 +36,9 @@ class Budget(TenantOwned):
         verbose_name = _("privacy budget")
         verbose_name_plural = _("privacy budgets")
         constraints = [
-            models.CheckConstraint(condition=models.Q(epsilon_cap__gt=0), name="budget_cap_positive"),
+            models.CheckConstraint(
+                condition=models.Q(epsilon_cap__gt=0), name="budget_cap_positive"
+            ),
             models.CheckConstraint(
                 condition=models.Q(delta__gt=0) & models.Q(delta__lt=1), name="budget_delta_range"
             ),
@@ -132,9 +134,7 @@ class BudgetEntry(TenantOwned):
         verbose_name_plural = _("ledger entries")
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["run", "attempt", "sequence"], name="ledger_line_once"
-            ),
+            models.UniqueConstraint(fields=["run", "attempt", "sequence"], name="ledger_line_once"),
         ]
 
     def __str__(self) -> str:
@@ -168,6 +168,8 @@ class Model(TenantOwned):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(_("slug"), max_length=80, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    natural_key_field: ClassVar[str] = "slug"
 
     class Meta:
         verbose_name = _("model")

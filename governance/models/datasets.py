@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -56,6 +56,8 @@ class Dataset(TenantOwned):
     uploaded_by = models.ForeignKey(
         "governance.User", on_delete=models.PROTECT, related_name="+", verbose_name=_("uploaded by")
     )
+
+    natural_key_field: ClassVar[str] = "name"
 
     class Meta:
         verbose_name = _("dataset")
@@ -136,7 +138,9 @@ class DatasetVersion(TenantOwned):
     stored = models.ForeignKey(StoredObject, on_delete=models.PROTECT, related_name="+")
     plan = models.ForeignKey(ColumnPlanVersion, on_delete=models.PROTECT, related_name="versions")
     rows = models.BigIntegerField(_("rows"))
-    columns = models.JSONField(_("columns"), default=list)  # [{"name", "kind", "entity", "operator"}]
+    columns = models.JSONField(
+        _("columns"), default=list
+    )  # [{"name", "kind", "entity", "operator"}]
     entity_counts = models.JSONField(_("entities found"), default=dict)
     leaks = models.PositiveIntegerField(_("leaks found by re-scanning"), default=0)
     detector = models.CharField(_("detector"), max_length=80)

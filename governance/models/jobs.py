@@ -22,7 +22,9 @@ class Job(TenantOwned):
     """One piece of long work. The broker carries only its id: what must run is decided by this row."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    kind = models.CharField(_("kind"), max_length=40)  # a key of leases' registry, e.g. "ingest.profile"
+    kind = models.CharField(
+        _("kind"), max_length=40
+    )  # a key of leases' registry, e.g. "ingest.profile"
     subject = models.CharField(_("subject"), max_length=100)
     queue = models.CharField(_("queue"), max_length=20)
     state = models.CharField(

@@ -1,6 +1,7 @@
 """Organizations, and the purposes that they process personal data for."""
 
 import uuid
+from typing import ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -77,6 +78,8 @@ class Purpose(TenantOwned):
     title = models.CharField(_("title"), max_length=200)
     legal_basis = models.CharField(_("legal basis"), max_length=40, choices=LegalBasis.choices)
     created_at = models.DateTimeField(_("declared"), auto_now_add=True)
+
+    natural_key_field: ClassVar[str] = "slug"
 
     class Meta:
         verbose_name = _("purpose")

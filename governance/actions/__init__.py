@@ -1,0 +1,1 @@
+"""What governance can do: list this folder."""

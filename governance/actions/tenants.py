@@ -1,0 +1,63 @@
+"""Organizations, and why they process personal data."""
+
+from audit.events import Event
+from audit.recording import Record, action
+from governance.errors import ConflictError, InvalidError
+from governance.models import Purpose, Tenant
+from governance.models.tenants import LegalBasis, Suite
+from governance.permissions import Permission
+from governance.rbac import Actor
+
+
+@action(Event.TENANT_CREATED, requires=Permission.TENANT_CREATE)
+def create_tenant(
+    record: Record,
+    actor: Actor,
+    house: Tenant,
+    *,
+    slug: str,
+    name: str,
+    provider: bool = False,
+    customer: bool = False,
+    suite: str = Suite.INTERNATIONAL,
+) -> Tenant:
+    """Add an organization. `house` is the tenant that the platform admin acts for.
+
+    Raises:
+        ConflictError: `tenant.exists`.
+        InvalidError: `tenant.neither`, `tenant.suite_unknown`.
+    """
+    del actor, house
+    if not (provider or customer):
+        raise InvalidError("a tenant is a provider, a customer or both", code="tenant.neither")
+    if suite not in Suite.values:
+        raise InvalidError("there is no such cipher suite", code="tenant.suite_unknown")
+    if Tenant.objects.filter(slug=slug).exists():
+        raise ConflictError("this tenant exists already", code="tenant.exists")
+    tenant = Tenant.objects.create(
+        slug=slug, name=name, is_provider=provider, is_customer=customer, suite=suite
+    )
+    record.about(tenant)
+    record.facts(suite=suite, provider=provider, customer=customer)
+    return tenant
+
+
+@action(Event.PURPOSE_DECLARED, requires=Permission.PURPOSE_DECLARE)
+def declare_purpose(
+    record: Record, actor: Actor, tenant: Tenant, *, slug: str, title: str, legal_basis: str
+) -> Purpose:
+    """Declare why a tenant processes personal data, and on what legal basis.
+
+    Raises:
+        InvalidError: `purpose.basis_unknown`.
+        ConflictError: `purpose.exists`.
+    """
+    del actor
+    if legal_basis not in LegalBasis.values:
+        raise InvalidError("there is no such legal basis", code="purpose.basis_unknown")
+    if Purpose.objects.filter(tenant=tenant, slug=slug).exists():
+        raise ConflictError("this purpose is declared already", code="purpose.exists")
+    purpose = Purpose.objects.create(tenant=tenant, slug=slug, title=title, legal_basis=legal_basis)
+    record.about(purpose)
+    record.facts(purpose=slug, legal_basis=legal_basis)
+    return purpose

@@ -1,0 +1,69 @@
+"""The command line as a door: parse, call one action, print; errors by kind, never a traceback of data.
+
+exit 0  done          2  bad input, or nothing there          3  refused          4  failed
+"""
+
+import json
+import sys
+import uuid
+from argparse import ArgumentParser
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from audit.errors import DomainError, Kind
+from audit.recording import request_id
+from governance.rbac import UserActor, actor_named
+from governance.scoping import tenant_scope
+
+EXIT: Final[dict[Kind, int]] = {
+    Kind.INVALID: 2,
+    Kind.NOT_FOUND: 2,
+    Kind.UNAUTHENTICATED: 3,
+    Kind.REFUSED: 3,
+    Kind.CONFLICT: 3,
+    Kind.TOO_MANY: 3,
+    Kind.FAILED: 4,
+}
+
+
+class DoorCommand(BaseCommand):
+    """A command that acts as a user of a tenant.
+
+    Subclasses write `arguments` and `run`; `run` returns the one object that `--json` prints, and
+    `tell` turns it into lines for a person.
+    """
+
+    requires_system_checks: Any = []  # checked at start-up of the servers; a command starts fast
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--as", dest="username", required=True, help="who acts")
+        parser.add_argument("--tenant", help="for which tenant, where the user has several")
+        parser.add_argument("--json", action="store_true", dest="as_json", help="print one object")
+        self.arguments(parser)
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        """Add the command's own arguments."""
+
+    def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
+        """Call the action; the scope of the actor's tenant is open."""
+        raise NotImplementedError  # an abstract method, as BaseCommand.handle is
+
+    def tell(self, result: dict[str, Any]) -> str:
+        """What a person reads."""
+        return "\n".join(f"{key}: {value}" for key, value in result.items())
+
+    def handle(self, **options: Any) -> None:
+        token = request_id.set(f"cli-{uuid.uuid4().hex[:16]}")
+        try:
+            actor = actor_named(options["username"], options["tenant"])
+            with tenant_scope(*([actor.tenant_id] if actor.tenant_id else [])):
+                result = self.run(actor, options)
+        except DomainError as error:
+            self.stderr.write(json.dumps(error.as_dict(), ensure_ascii=False))
+            sys.exit(EXIT[error.kind])
+        finally:
+            request_id.reset(token)
+        self.stdout.write(
+            json.dumps(result, ensure_ascii=False) if options["as_json"] else self.tell(result)
+        )

@@ -1,0 +1,53 @@
+"""Find one thing of the actor's own, by id or by name; what is another's looks like what is not there.
+
+A miss is recorded as a refusal, so that somebody who tries ids leaves a trace.
+"""
+
+import uuid
+from typing import Any, TypeVar
+
+from django.db import models
+
+from audit.events import Event
+from audit.recording import append_refusal
+from governance.errors import NotFoundError
+from governance.rbac import Actor
+
+M = TypeVar("M", bound=models.Model)
+
+
+def find(actor: Actor, model: type[M], value: str, **within: Any) -> M:
+    """The one row of `model` that the actor's tenant owns and `value` names.
+
+    Args:
+        actor: who asks; the scope of their tenant is open.
+        model: a tenant-owned model. Its `natural_key_field` attribute, where it has one, names the field
+            that people use instead of the id.
+        value: a UUID, or the natural key.
+        within: further conditions, such as `dataset=…`.
+
+    Raises:
+        NotFoundError: there is none, or it is another tenant's: one and the same answer.
+    """
+    rows = model._default_manager.filter(tenant_id=actor.tenant_id, **within)  # noqa: SLF001  # generic
+    found = _by_id(rows, value) or _by_name(rows, model, value)
+    if found is None:
+        kind = model.__name__.lower()
+        append_refusal(
+            Event.LOOKUP_REFUSED, actor, None, NotFoundError.code, f"{kind}:find", kind=kind
+        )
+        raise NotFoundError(f"there is no such {kind} here")
+    return found
+
+
+def _by_id(rows: "models.QuerySet[M]", value: str) -> M | None:
+    try:
+        key = uuid.UUID(value)
+    except ValueError:
+        return None
+    return rows.filter(pk=key).first()
+
+
+def _by_name(rows: "models.QuerySet[M]", model: type[M], value: str) -> M | None:
+    field = getattr(model, "natural_key_field", None)
+    return None if field is None else rows.filter(**{field: value}).first()
