@@ -1,0 +1,50 @@
+"""`manage.py sequence`: append what is pending and sign the tree, once or for ever."""
+
+import json
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from audit.sequencer import INTERVAL, SequenceResult, follow, sequence_once
+
+
+class Command(BaseCommand):
+    """Run the sequencer; exits 4 where the log contradicts what was signed before."""
+
+    help = "Append pending leaves to the log and sign a checkpoint."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--follow", action="store_true", help="go on until stopped")
+        parser.add_argument(
+            "--interval", type=float, default=INTERVAL, help="seconds between rounds"
+        )
+        parser.add_argument("--json", action="store_true", help="print one object a round")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        show = self._show_json if options["json"] else self._show
+        if not options["follow"]:
+            show(sequence_once())
+            return
+        stop = threading.Event()
+
+        def leave(_number: int, _frame: FrameType | None) -> None:
+            stop.set()  # the round in hand is finished first
+
+        signal.signal(signal.SIGTERM, leave)
+        signal.signal(signal.SIGINT, leave)
+        follow(stop, options["interval"], told=show)
+
+    def _show(self, result: SequenceResult) -> None:
+        self.stdout.write(f"{result.appended} appended, {result.size} in the log")
+
+    def _show_json(self, result: SequenceResult) -> None:
+        """One line: `size`, `appended`, and the newest `checkpoint` note or null."""
+        shown = {
+            "size": result.size,
+            "appended": result.appended,
+            "checkpoint": result.checkpoint,
+        }
+        self.stdout.write(json.dumps(shown, ensure_ascii=False))
