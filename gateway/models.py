@@ -1,6 +1,7 @@
 """Licenses, API keys, and what was called with them."""
 
 import uuid
+from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone
@@ -20,6 +21,8 @@ class Feature(models.TextChoices):
 
 class License(TenantOwned):
     """The only grant from one tenant to another: the owner of a model lets a customer call it."""
+
+    seen_by: ClassVar[tuple[str, ...]] = ("tenant_id", "customer_id")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     customer = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="licenses")
@@ -68,6 +71,9 @@ class KeyMode(models.TextChoices):
 class ApiKey(TenantOwned):
     """A key of a customer, under a license. The secret is shown once; its HMAC is what stays."""
 
+    seen_by: ClassVar[tuple[str, ...]] = ("tenant_id", "license__tenant_id")
+    natural_key_field: ClassVar[str] = "public_id"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     public_id = models.CharField(_("key id"), max_length=10, unique=True)
     license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="keys")
@@ -108,9 +114,10 @@ class Prediction(TenantOwned):
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
     request_id = models.CharField(_("request"), max_length=64)
-    request_digest = models.CharField(max_length=64)  # keyed hash of the body: tells a replay from a reuse
+    # A keyed hash of the body: it tells a replay from another request under the same key.
+    request_digest = models.CharField(max_length=64)
     entry_id = models.UUIDField(_("audit entry"), unique=True)
-    answer = models.JSONField(_("answer"), default=dict)  # what was sent, for a replay; no inputs in it
+    answer = models.JSONField(_("answer"), default=dict)  # as sent, for a replay; no inputs
     explanation = models.JSONField(_("explanation record"), null=True, blank=True)
     created_at = models.DateTimeField(_("answered"), default=timezone.now)
 
@@ -132,7 +139,7 @@ class Prediction(TenantOwned):
 
 
 class UsageEvent(TenantOwned):
-    """What is charged. Written in the transaction of the prediction it charges; rows are only added."""
+    """What is charged, written in its prediction's transaction. Rows are only added."""
 
     license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="usage")
     request_id = models.CharField(_("request"), max_length=64)
@@ -151,3 +158,24 @@ class UsageEvent(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.request_id} · {self.sku}"
+
+
+class CallClaim(TenantOwned):
+    """A call with an idempotency key that is being answered: bookkeeping, gone with its answer.
+
+    Of two requests under one key the second finds the first one's claim, in whatever process. A
+    claim that outlives `held_until` was left by a process that died, and may be taken over.
+    """
+
+    request_id = models.CharField(max_length=64)
+    request_digest = models.CharField(max_length=64)
+    token = models.UUIDField(default=uuid.uuid4)
+    held_until = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "request_id"], name="call_claimed_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id

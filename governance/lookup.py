@@ -17,7 +17,7 @@ M = TypeVar("M", bound=models.Model)
 
 
 def find(actor: Actor, model: type[M], value: str, **within: Any) -> M:
-    """The one row of `model` that the actor's tenant owns and `value` names.
+    """The one row of `model` that the actor's tenant sees and `value` names.
 
     Args:
         actor: who asks; the scope of their tenant is open.
@@ -29,7 +29,8 @@ def find(actor: Actor, model: type[M], value: str, **within: Any) -> M:
     Raises:
         NotFoundError: there is none, or it is another tenant's: one and the same answer.
     """
-    rows = model._default_manager.filter(tenant_id=actor.tenant_id, **within)  # noqa: SLF001  # generic
+    scoped: Any = model._default_manager  # noqa: SLF001  # generic
+    rows = scoped.visible_to(actor).filter(**within)
     found = _by_id(rows, value) or _by_name(rows, model, value)
     if found is None:
         kind = model.__name__.lower()

@@ -8,7 +8,7 @@ default manager narrows every query to it; `_base_manager` stays plain for Djang
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from django.db import models
@@ -52,7 +52,8 @@ class ScopedQuerySet(models.QuerySet[M]):
 
     def visible_to(self, actor: "Actor") -> "ScopedQuerySet[M]":
         """The rows of the actor's own tenant; nothing for an actor without one."""
-        return self.filter(tenant_id=actor.tenant_id)
+        tenants = frozenset() if actor.tenant_id is None else frozenset({actor.tenant_id})
+        return self.filter(_seen_by(self.model, tenants))
 
 
 class ScopedManager(models.Manager[M], Generic[M]):
@@ -70,15 +71,26 @@ class ScopedManager(models.Manager[M], Generic[M]):
         tenants = _open.get()
         if tenants is None:
             raise UnscopedError(f"{self.model.__name__} was queried outside a tenant's scope")
-        return rows.filter(tenant_id__in=tenants)
+        return rows.filter(_seen_by(self.model, tenants))
 
     def visible_to(self, actor: "Actor") -> ScopedQuerySet[M]:
         """The rows of the actor's own tenant."""
         return self.get_queryset().visible_to(actor)
 
 
+def _seen_by(model: type[models.Model], tenants: frozenset[UUID]) -> models.Q:
+    fields: tuple[str, ...] = getattr(model, "seen_by", ("tenant_id",))
+    condition = models.Q()
+    for field in fields:
+        condition |= models.Q(**{f"{field}__in": tenants})
+    return condition
+
+
 class TenantOwned(models.Model):
     """A row that belongs to one tenant for ever."""
+
+    # The fields that name a tenant who sees the row: a license is seen by owner and customer.
+    seen_by: ClassVar[tuple[str, ...]] = ("tenant_id",)
 
     tenant = models.ForeignKey("governance.Tenant", on_delete=models.PROTECT, related_name="+")
 

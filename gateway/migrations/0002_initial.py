@@ -6,100 +6,160 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('gateway', '0001_initial'),
-        ('governance', '0001_initial'),
-        ('training', '0001_initial'),
+        ("gateway", "0001_initial"),
+        ("governance", "0001_initial"),
+        ("training", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='apikey',
-            name='issued_by',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="apikey",
+            name="issued_by",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='apikey',
-            name='tenant',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.tenant'),
+            model_name="apikey",
+            name="tenant",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="governance.tenant",
+            ),
         ),
         migrations.AddField(
-            model_name='license',
-            name='customer',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='licenses', to='governance.tenant'),
+            model_name="license",
+            name="customer",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="licenses",
+                to="governance.tenant",
+            ),
         ),
         migrations.AddField(
-            model_name='license',
-            name='issued_by',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="license",
+            name="issued_by",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='license',
-            name='model',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='licenses', to='training.model'),
+            model_name="license",
+            name="model",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="licenses",
+                to="training.model",
+            ),
         ),
         migrations.AddField(
-            model_name='license',
-            name='tenant',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.tenant'),
+            model_name="license",
+            name="tenant",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="governance.tenant",
+            ),
         ),
         migrations.AddField(
-            model_name='apikey',
-            name='license',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='keys', to='gateway.license'),
+            model_name="apikey",
+            name="license",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="keys",
+                to="gateway.license",
+            ),
         ),
         migrations.AddField(
-            model_name='prediction',
-            name='key',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='gateway.apikey'),
+            model_name="prediction",
+            name="key",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="gateway.apikey"
+            ),
         ),
         migrations.AddField(
-            model_name='prediction',
-            name='license',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='predictions', to='gateway.license'),
+            model_name="prediction",
+            name="license",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="predictions",
+                to="gateway.license",
+            ),
         ),
         migrations.AddField(
-            model_name='prediction',
-            name='tenant',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.tenant'),
+            model_name="prediction",
+            name="tenant",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="governance.tenant",
+            ),
         ),
         migrations.AddField(
-            model_name='prediction',
-            name='version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='training.modelversion'),
+            model_name="prediction",
+            name="version",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="training.modelversion",
+            ),
         ),
         migrations.AddField(
-            model_name='usageevent',
-            name='license',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='usage', to='gateway.license'),
+            model_name="usageevent",
+            name="license",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="usage",
+                to="gateway.license",
+            ),
         ),
         migrations.AddField(
-            model_name='usageevent',
-            name='tenant',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='governance.tenant'),
+            model_name="usageevent",
+            name="tenant",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="governance.tenant",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='license',
-            constraint=models.CheckConstraint(condition=models.Q(('quota__gte', 0)), name='license_quota_range'),
+            model_name="license",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("quota__gte", 0)), name="license_quota_range"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='license',
-            constraint=models.CheckConstraint(condition=models.Q(('used__gte', 0), ('used__lte', models.F('quota'))), name='license_within_quota'),
+            model_name="license",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("used__gte", 0), ("used__lte", models.F("quota"))),
+                name="license_within_quota",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='license',
-            constraint=models.CheckConstraint(condition=models.Q(('expires_at__gt', models.F('starts_at'))), name='license_lasts'),
+            model_name="license",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("expires_at__gt", models.F("starts_at"))), name="license_lasts"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='prediction',
-            constraint=models.UniqueConstraint(fields=('tenant', 'request_id'), name='prediction_once'),
+            model_name="prediction",
+            constraint=models.UniqueConstraint(
+                fields=("tenant", "request_id"), name="prediction_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usageevent',
-            constraint=models.UniqueConstraint(fields=('tenant', 'request_id', 'sku'), name='usage_once'),
+            model_name="usageevent",
+            constraint=models.UniqueConstraint(
+                fields=("tenant", "request_id", "sku"), name="usage_once"
+            ),
         ),
     ]

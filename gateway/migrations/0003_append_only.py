@@ -8,7 +8,5 @@ class Migration(migrations.Migration):
 
     operations = [
         append_only("gateway_usageevent", unique=["id", ("tenant_id", "request_id", "sku")]),
-        append_only(
-            "gateway_prediction", unique=["id", "entry_id", ("tenant_id", "request_id")]
-        ),
+        append_only("gateway_prediction", unique=["id", "entry_id", ("tenant_id", "request_id")]),
     ]
