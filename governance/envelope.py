@@ -26,7 +26,7 @@ from cryptography.exceptions import InvalidTag
 from typing_extensions import Buffer
 
 from governance.errors import SealError, SuiteError
-from governance.suites import TAG_LENGTH, Aead, Suite, suite
+from governance.suites import TAG_LENGTH, Aead, Octets, Suite, suite
 
 MAGIC: Final = b"PTCS"
 VERSION: Final = 1
@@ -331,7 +331,7 @@ class _SegmentCipher:
             place = out[start : start + len(piece) + TAG_LENGTH]
             self.seal_into(place, piece, number, last=number == last)
 
-    def seal_into(self, out: Buffer, piece: Buffer, number: int, *, last: bool) -> None:
+    def seal_into(self, out: Octets, piece: Octets, number: int, *, last: bool) -> None:
         nonce = _nonce(self._prefix, number, last=last)
         _seal_segment(self._aead, nonce, self._associated_data, piece, out)
 
@@ -341,7 +341,7 @@ class _SegmentCipher:
 
 
 def _seal_segment(
-    aead: Aead, nonce: bytes, associated_data: bytes, piece: Buffer, out: Buffer
+    aead: Aead, nonce: bytes, associated_data: bytes, piece: Octets, out: Octets
 ) -> None:
     """The whole of sealing, without randomness or files: `out` is 16 bytes longer than `piece`."""
     aead.encrypt_into(nonce, piece, associated_data, out)

@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives import cmac, constant_time, hashes, hmac
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from typing_extensions import Buffer
 
 from governance.errors import SealError, SuiteError
+
+Octets = bytes | bytearray | memoryview
 
 NONCE_LENGTH: Final = 12
 TAG_LENGTH: Final = 16
@@ -44,12 +45,12 @@ class Aead(Protocol):
     """Authenticated encryption under one key: nonces of 12 bytes, a tag of 16 at the end."""
 
     def encrypt_into(
-        self, nonce: Buffer, data: Buffer, associated_data: Buffer | None, buf: Buffer
+        self, nonce: Octets, data: Octets, associated_data: Octets | None, buf: Octets
     ) -> int:
         """Write ciphertext and tag into `buf`, which is exactly 16 bytes longer than `data`."""
 
     def decrypt_into(
-        self, nonce: Buffer, data: Buffer, associated_data: Buffer | None, buf: Buffer
+        self, nonce: Octets, data: Octets, associated_data: Octets | None, buf: Octets
     ) -> int:
         """Write the plaintext into `buf`, which is exactly 16 bytes shorter than `data`.
 
@@ -62,10 +63,10 @@ class Aead(Protocol):
 class Deterministic(Protocol):
     """Deterministic authenticated encryption under one key: equal inputs give equal outputs."""
 
-    def encrypt(self, data: Buffer, associated_data: Sequence[Buffer] | None) -> bytes:
+    def encrypt(self, data: Octets, associated_data: Sequence[Octets] | None) -> bytes:
         """Return the synthetic IV and the ciphertext; `data` is not empty."""
 
-    def decrypt(self, data: Buffer, associated_data: Sequence[Buffer] | None) -> bytes:
+    def decrypt(self, data: Octets, associated_data: Sequence[Octets] | None) -> bytes:
         """Return the plaintext.
 
         Raises:
@@ -176,7 +177,7 @@ class _Sm4Gcm:
         self._algorithm = algorithms.SM4(key)
 
     def encrypt_into(
-        self, nonce: Buffer, data: Buffer, associated_data: Buffer | None, buf: Buffer
+        self, nonce: Octets, data: Octets, associated_data: Octets | None, buf: Octets
     ) -> int:
         encryptor = Cipher(self._algorithm, modes.GCM(bytes(nonce))).encryptor()
         encryptor.authenticate_additional_data(associated_data or b"")
@@ -187,7 +188,7 @@ class _Sm4Gcm:
         return written + TAG_LENGTH
 
     def decrypt_into(
-        self, nonce: Buffer, data: Buffer, associated_data: Buffer | None, buf: Buffer
+        self, nonce: Octets, data: Octets, associated_data: Octets | None, buf: Octets
     ) -> int:
         sealed = memoryview(data)
         decryptor = Cipher(self._algorithm, modes.GCM(bytes(nonce))).decryptor()
@@ -207,12 +208,12 @@ class _CmacSiv:
         self._mac_cipher = block(key[:half])
         self._data_cipher = block(key[half:])
 
-    def encrypt(self, data: Buffer, associated_data: Sequence[Buffer] | None) -> bytes:
+    def encrypt(self, data: Octets, associated_data: Sequence[Octets] | None) -> bytes:
         plaintext = bytes(data)
         synthetic = self._s2v(plaintext, associated_data or ())
         return synthetic + self._counter_mode(synthetic, plaintext)
 
-    def decrypt(self, data: Buffer, associated_data: Sequence[Buffer] | None) -> bytes:
+    def decrypt(self, data: Octets, associated_data: Sequence[Octets] | None) -> bytes:
         sealed = bytes(data)
         synthetic, ciphertext = sealed[:_BLOCK], sealed[_BLOCK:]
         plaintext = self._counter_mode(synthetic, ciphertext)
@@ -225,7 +226,7 @@ class _CmacSiv:
         counter = _and(synthetic, _HALF_MASK)
         return Cipher(self._data_cipher, modes.CTR(counter)).encryptor().update(data)
 
-    def _s2v(self, plaintext: bytes, associated_data: Sequence[Buffer]) -> bytes:
+    def _s2v(self, plaintext: bytes, associated_data: Sequence[Octets]) -> bytes:
         """RFC 5297 §2.4."""
         mixed = self._cmac(bytes(_BLOCK))
         for component in associated_data:

@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import openpyxl
 import pyarrow as pa
@@ -333,7 +334,7 @@ def test_parquet_is_read_through_it() -> None:
     sealed = seal(SUITE, KEY, OBJECT, file.getvalue())
     assert len(sealed) > 3 * SEGMENT
     with OpeningReader(io.BytesIO(sealed), KEY, OBJECT) as reader:
-        parquet = pq.ParquetFile(reader)
+        parquet = pq.ParquetFile(cast("BinaryIO", reader))
         assert parquet.read_row_group(3, ["column2"]).column(0).to_pylist() == (
             table.column("column2").slice(21_000, 7000).to_pylist()
         )
@@ -351,7 +352,7 @@ def test_a_manipulated_parquet_file_fails_as_itself() -> None:
         OpeningReader(io.BytesIO(bytes(changed)), KEY, OBJECT) as reader,
         pytest.raises(SealError),
     ):
-        pq.ParquetFile(reader).read()
+        pq.ParquetFile(cast("BinaryIO", reader)).read()
 
 
 def test_a_workbook_is_read_through_it() -> None:

@@ -231,8 +231,11 @@ def test_an_unknown_suite_is_refused(number: int) -> None:
 
 def test_ids_and_names_stay() -> None:
     """Rows and headers hold them."""
-    assert {(int(i), suite(i).name, suite(i).key_length) for i in SuiteId} == {
-        (1, "AES-256-GCM/HMAC-SHA-256", 32),
-        (2, "SM4-GCM/HMAC-SM3", 16),
+    assert {(int(i), suite(i).slug, suite(i).name, suite(i).key_length) for i in SuiteId} == {
+        (1, "aes-gcm", "AES-256-GCM/HMAC-SHA-256", 32),
+        (2, "sm4-gcm", "SM4-GCM/HMAC-SM3", 16),
     }
+    assert all(suites.suite_named(suite(i).slug) is suite(i) for i in SuiteId)
+    with pytest.raises(SuiteError):
+        suites.suite_named("des")
     assert suites.DEFAULT_SUITE.id == 1
