@@ -169,6 +169,7 @@ class Event(Enum):
         },
     )
     INGEST_STOPPED = "dataset.ingest_stopped", {"stage": Fact.CODE, "code": Fact.CODE}
+    EXPORT_BEGUN = "dataset.export_begun", {"version": Fact.REFERENCE, "format": Fact.CODE}
     VERSION_EXPORTED = (
         "dataset.version_exported",
         {"version": Fact.REFERENCE, "rows": Fact.NUMBER, "format": Fact.CODE, "leaks": Fact.NUMBER},

@@ -90,6 +90,7 @@ class Record:
         self._permission = permission
         self._facts: dict[str, Any] = {}
         self._private: dict[str, tuple[str, Any]] = {}
+        self._failure: str | None = None
 
     def about(self, subject: object) -> None:
         """Name another subject: what the body made, for example."""
@@ -120,8 +121,18 @@ class Record:
             raise UndeclaredFactError(f"{self.event.value} declares no private field {field}")
         self._private[field] = (key_ref, value)
 
+    def failed(self, reason: str) -> None:
+        """The work that this action closes went wrong: what the body writes commits, as `failed`.
+
+        Args:
+            reason: the stable code of the error that stopped the work.
+        """
+        self._failure = reason
+
     def append(self, outcome: Outcome, *, reason: str | None = None) -> None:
         """Write the entry and its pending leaf; the caller holds the transaction."""
+        if outcome is Outcome.DONE and self._failure is not None:
+            outcome, reason = Outcome.FAILED, self._failure
         at = time.time_ns() // 1000
         commitments = {
             field: commit_private(self.entry_id, field, value, key_ref)

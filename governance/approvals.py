@@ -6,7 +6,6 @@ hours, is bound to the hash of the payload that was read, and is used once.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -34,13 +33,12 @@ class Effect:
     """What follows from a decision.
 
     Attributes:
-        apply: done at once when the proposal is complete, in the transaction of the last approval.
-        dispatch: long work, started after that commit.
+        apply: done when the proposal is complete, in the transaction of the last approval. Long work is
+            queued here (`leases.enqueue`): the job's row commits with the approval or not at all.
         reject: done in the transaction of a rejection.
     """
 
     apply: Apply | None = None
-    dispatch: Callable[[Proposal], None] | None = None
     reject: Apply | None = None
 
 

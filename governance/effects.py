@@ -1,11 +1,13 @@
 """What complete proposals and queued jobs of governance do; registered once, at start-up."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
 from audit.recording import Record
-from governance import approvals
+from governance import approvals, leases
+from governance.actions.datasets import ANONYMIZE, PROFILE, QUEUE
 from governance.errors import ConflictError, RefusedError
 from governance.models import Dataset, Proposal, RoleBinding
 from governance.models.datasets import DatasetState
@@ -16,15 +18,45 @@ def register() -> None:
     """Fill the registries of approvals and leases."""
     approvals.register_effect(
         ProposalKind.COLUMN_PLAN,
-        approvals.Effect(apply=_approve_plan, dispatch=_anonymize, reject=_reject_plan),
+        approvals.Effect(apply=_approve_plan, reject=_reject_plan),
     )
     approvals.register_effect(ProposalKind.ROLE_GRANT, approvals.Effect(apply=_grant_role))
     approvals.register_effect(ProposalKind.REVEAL, approvals.Effect())
+    leases.register_job(PROFILE, leases.Work(send=_send_profile, run=_run_profile))
+    leases.register_job(ANONYMIZE, leases.Work(send=_send_anonymize, run=_run_anonymize))
+
+
+# The work itself imports spaCy, Presidio and polars: only who does it pays for that.
+
+
+def _send_profile(job_id: UUID) -> None:
+    from governance.tasks import profile  # noqa: PLC0415  # see above
+
+    profile.delay(str(job_id))
+
+
+def _send_anonymize(job_id: UUID) -> None:
+    from governance.tasks import anonymize  # noqa: PLC0415  # see above
+
+    anonymize.delay(str(job_id))
+
+
+def _run_profile(job_id: UUID) -> None:
+    from governance.ingest import profile  # noqa: PLC0415  # see above
+
+    profile(job_id)
+
+
+def _run_anonymize(job_id: UUID) -> None:
+    from governance.ingest import anonymize  # noqa: PLC0415  # see above
+
+    anonymize(job_id)
 
 
 def _approve_plan(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
     del record, payload
     _move_plan(proposal, DatasetState.APPROVED)
+    leases.enqueue(ANONYMIZE, proposal.subject, QUEUE, tenant_id=proposal.tenant_id)
 
 
 def _reject_plan(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
@@ -38,12 +70,6 @@ def _move_plan(proposal: Proposal, state: DatasetState) -> None:
     ).update(state=state)
     if not moved:
         raise ConflictError("this dataset waits for no plan", code="dataset.not_proposed")
-
-
-def _anonymize(proposal: Proposal) -> None:
-    from governance.tasks import begin_anonymization  # noqa: PLC0415  # tasks import actions
-
-    begin_anonymization.delay(str(proposal.id))
 
 
 def _grant_role(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:

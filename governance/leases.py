@@ -8,7 +8,9 @@ dead one, should it come back, is refused (Kleppmann, "How to do distributed loc
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -26,13 +28,22 @@ from governance.scoping import across_tenants
 LEASE: Final = timedelta(seconds=30)
 RESEND_AFTER: Final = timedelta(seconds=15)
 
-Send = Callable[[UUID], None]
-_senders: dict[str, Send] = {}
+
+@dataclass(frozen=True)
+class Work:
+    """A kind of job: how it reaches its queue, and what a worker that has the id does."""
+
+    send: Callable[[UUID], None]
+    run: Callable[[UUID], None]
 
 
-def register_job(kind: str, send: Send) -> None:
-    """Say how a kind of job reaches its queue: a function that sends a Celery message with the id."""
-    _senders[kind] = send
+_work: dict[str, Work] = {}
+_send_later: ContextVar[bool] = ContextVar("send_later", default=False)
+
+
+def register_job(kind: str, work: Work) -> None:
+    """Say what a kind of job is; each package registers its own in `AppConfig.ready()`."""
+    _work[kind] = work
 
 
 def enqueue(kind: str, subject: str, queue: str, *, tenant_id: Any, all_units: int = 0) -> Job:
@@ -45,9 +56,30 @@ def enqueue(kind: str, subject: str, queue: str, *, tenant_id: Any, all_units: i
         all_units=all_units,
         sent_at=timezone.now(),
     )
-    send = _senders[kind]
-    transaction.on_commit(lambda: send(job.id))
-    return Job.objects.get(pk=job.pk)
+    if not _send_later.get():
+        transaction.on_commit(lambda: _work[kind].send(job.id))
+    return job
+
+
+@contextmanager
+def doing_it_here() -> Iterator[None]:
+    """Jobs written inside are not sent: the caller runs them itself, with `run_here`.
+
+    Should the caller die first, the sweeper sends them after all.
+    """
+    token = _send_later.set(True)
+    try:
+        yield
+    finally:
+        _send_later.reset(token)
+
+
+def run_here(subject: str) -> None:
+    """Run the waiting jobs of a subject in this process: a command line that waits for its result."""
+    with across_tenants(reason="the caller's own jobs, by their subject"):
+        waiting = list(Job.objects.filter(subject=subject, state=JobState.WAITING))
+    for job in waiting:
+        _work[job.kind].run(job.id)
 
 
 @dataclass(frozen=True)
@@ -130,8 +162,8 @@ def resend_due() -> int:
             Q(state=JobState.WAITING, sent_at__lt=now - RESEND_AFTER)
             | Q(state=JobState.RUNNING, leased_until__lt=now)
         )
-        jobs = [(job.id, job.kind) for job in due if job.kind in _senders]
+        jobs = [(job.id, job.kind) for job in due if job.kind in _work]
         Job.objects.filter(pk__in=[pk for pk, _ in jobs]).update(sent_at=now)
     for pk, kind in jobs:
-        _senders[kind](pk)
+        _work[kind].send(pk)
     return len(jobs)

@@ -51,7 +51,9 @@ def bootstrap(
         people[role] = User.objects.create(
             username=name, password=make_password(password), is_staff=True
         )
-        RoleBinding.objects.create(tenant=tenant, user=people[role], role=role.value)
+        RoleBinding._base_manager.create(  # noqa: SLF001  # the tenant has no scope yet
+            tenant=tenant, user=people[role], role=role.value
+        )
     record.about(tenant)
     record.facts(user=people[Role.OFFICER].reference)
     return tenant

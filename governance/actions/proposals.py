@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from django.db import transaction
 from django.utils import timezone
 
 from audit.events import Event
@@ -46,9 +45,6 @@ def approve_proposal(record: Record, actor: UserActor, proposal: Proposal) -> Ap
     )
     if complete and effect.apply is not None:
         effect.apply(record, proposal, approvals.payload_of(proposal))
-    dispatch = effect.dispatch
-    if complete and dispatch is not None:
-        transaction.on_commit(lambda: dispatch(proposal))
     return Approved(proposal, role.value, complete)
 
 

@@ -31,7 +31,14 @@ class _Real(str):
     __slots__ = ()
 
 
-_KINDS: Final[dict[type, ColumnKind]] = {
+# Only the two booleans are equal to these keys: every other value is a string or None.
+_BOOLEANS: Final[dict[Any, str]] = {True: "true", False: "false"}
+
+_Shape = tuple[tuple[str, ...], tuple[type, ...]]
+_SHAPES: Final = 4096
+
+_KINDS: Final[dict[type, ColumnKind | None]] = {
+    type(None): None,
     str: ColumnKind.TEXT,
     bool: ColumnKind.BOOLEAN,
     _Integer: ColumnKind.INTEGER,
@@ -48,11 +55,16 @@ def open_jsonl(source: Source, encoding: str | None, limits: Limits) -> TableRea
     """
     found = resolve(source, encoding, limits)
     kinds: dict[str, ColumnKind | None] = {}
-    for record in _records(source, found, limits):
-        for name, value in record.items():
-            kinds[name] = _joined(kinds.get(name), value)
-        if len(kinds) > limits.columns:
-            raise faults.too_many_columns(limits.columns)
+    shapes: set[_Shape] = set()
+    for record in _records(source, found, limits, _Integer, _Real):
+        shape = tuple(record), tuple(map(type, record.values()))
+        # Most rows are of a few shapes; the rest is looked at once and forgotten.
+        if shape not in shapes:
+            _widen(kinds, shape)
+            if len(shapes) < _SHAPES:
+                shapes.add(shape)
+            if len(kinds) > limits.columns:
+                raise faults.too_many_columns(limits.columns)
     if not kinds:
         raise faults.empty()
     names = header.checked(list(kinds), limits)
@@ -65,16 +77,16 @@ def open_jsonl(source: Source, encoding: str | None, limits: Limits) -> TableRea
     return TableReader(Format.JSONL, found, names, shown, read)
 
 
-def _joined(before: ColumnKind | None, value: object) -> ColumnKind | None:
-    """The kind of a column, now that one more value is known."""
-    if value is None:
-        return before
-    kind = _KINDS[type(value)]
-    if before is None or before is kind:
-        return kind
-    if {before, kind} == {ColumnKind.INTEGER, ColumnKind.REAL}:
-        return ColumnKind.REAL
-    return ColumnKind.TEXT
+def _widen(kinds: dict[str, ColumnKind | None], shape: _Shape) -> None:
+    """Let each column's kind cover one more row: integers and reals make reals, others text."""
+    for name, of in zip(*shape, strict=True):
+        before, kind = kinds.get(name), _KINDS[of]
+        if before is None or kind is None or before is kind:
+            kinds[name] = before or kind
+        elif {before, kind} == {ColumnKind.INTEGER, ColumnKind.REAL}:
+            kinds[name] = ColumnKind.REAL
+        else:
+            kinds[name] = ColumnKind.TEXT
 
 
 def _chunks(
@@ -82,7 +94,7 @@ def _chunks(
 ) -> Iterator[Chunk]:
     rows: list[dict[str, Any]] = []
     first, held = 1, 0
-    for record in _records(source, encoding, limits):
+    for record in _records(source, encoding, limits, str, str):
         rows.append(record)
         held += sum(len(value) for value in record.values() if isinstance(value, str))
         if len(rows) >= size or held > limits.chunk_characters:
@@ -94,29 +106,25 @@ def _chunks(
 
 
 def _chunk(first: int, columns: dict[str, str], rows: list[dict[str, Any]]) -> Chunk:
-    return Chunk(
-        first,
-        {
-            name: [_text(record.get(written)) for record in rows]
-            for written, name in columns.items()
-        },
-    )
+    turned = {name: [record.get(written) for record in rows] for written, name in columns.items()}
+    for values in turned.values():
+        if bool in set(map(type, values)):
+            values[:] = [_BOOLEANS.get(value, value) for value in values]
+    return Chunk(first, turned)
 
 
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _records(source: Source, encoding: Encoding, limits: Limits) -> Iterator[dict[str, Any]]:
-    """Every line that is not blank; its values are str, _Integer, _Real, bool or None."""
+def _records(
+    source: Source,
+    encoding: Encoding,
+    limits: Limits,
+    integer: type[str],
+    real: type[str],
+) -> Iterator[dict[str, Any]]:
+    """Every line that is not blank; its values are str, `integer`, `real`, bool or None."""
     decode = json.JSONDecoder(
         object_pairs_hook=_Pairs,
-        parse_int=_Integer,
-        parse_float=_Real,
+        parse_int=integer,
+        parse_float=real,
         parse_constant=_refuse_constant,
     ).decode
     row = 0
@@ -146,10 +154,10 @@ def _record(decode: Any, text: str, row: int) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
         raise faults.bad_json(row, "names a field twice")
-    for column, value in enumerate(record.values(), start=1):
-        if isinstance(value, list):
-            raise faults.nested(column, row)
-    if _ESCAPE.search(text):
+    if not _KINDS.keys() >= set(map(type, record.values())):
+        cells = list(map(type, record.values()))
+        raise faults.nested(next(i for i, of in enumerate(cells, 1) if of not in _KINDS), row)
+    if "\\u" in text and _ESCAPE.search(text):
         _check_text(record, row)
     return record
 

