@@ -1,8 +1,8 @@
-"""One value, one byte string: the canonical JSON that entries, payloads and manifests are hashed in.
+"""One value, one byte string: the canonical JSON that entries and payloads are hashed in.
 
 A subset of RFC 8785 (JSON Canonicalization Scheme): objects with string keys sorted by UTF-16 code
-unit, arrays, strings, integers within ±(2**53 - 1), booleans and null. Floats are refused, because two
-languages print the same float in different ways; a measured number travels as a decimal string.
+unit, arrays, strings, integers within ±(2**53 - 1), booleans and null. Floats are refused, because
+two languages print the same float in different ways; a measured number travels as a decimal string.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def digest(value: object) -> str:
 
 
 def decimal(number: float, places: int = 6) -> str:
-    """A measured number as the decimal string that canonical JSON carries, for example "0.981234"."""
+    """A measured number as the decimal string that canonical JSON carries: "0.981234"."""
     return f"{number:.{places}f}"
 
 

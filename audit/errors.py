@@ -6,8 +6,9 @@
     ├── TrainingError           training.errors
     └── GatewayError            gateway.errors
 
-A door (HTTP, command line) looks at `kind` alone to choose a status or an exit code, and prints `code`
-and `detail`. Neither may hold personal data: a detail names fields, rows and limits, never a value.
+A door (HTTP, command line) looks at `kind` alone to choose a status or an exit code, and prints
+`code` and `detail`. Neither may hold personal data: a detail names fields, rows and limits, never
+a value.
 """
 
 from enum import StrEnum

@@ -1,14 +1,15 @@
 """Everything that can be recorded, and the facts that each event may carry.
 
-A fact is public for ever: it is hashed into the log and shown to auditors and, in receipts, to tenants.
-So there is no type for free text. A fact is an id, a code, a number, a digest or a count, and each type
-has a pattern that a name, a phone number or an address does not fit. What must be told but is personal goes through
-`Record.private`, which leaves only a salted commitment in the log.
+A fact is public for ever: it is hashed into the log and shown to auditors and, in receipts, to
+tenants. So there is no type for free text. A fact is an id, a code, a number, a digest or a count,
+and each type has a pattern that a name, a phone number or an address does not fit. What must be
+told but is personal goes through `Record.private`, which leaves only a salted commitment in the
+log.
 """
 
 import re
 from enum import Enum, StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from audit.canonical import LARGEST
 from audit.errors import UndeclaredFactError
@@ -37,11 +38,11 @@ class Fact(StrEnum):
 
 _REFERENCE: Final = re.compile(r"[a-z][a-z_]{0,30}:[A-Za-z0-9_-]{1,64}")
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.+/-]{0,79}")
-_DECIMAL: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?")
+_DECIMAL: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
-def _fits(kind: Fact, value: object) -> bool:
+def _fits(kind: Fact, value: object) -> bool:  # noqa: PLR0911 - one line a type
     match kind:
         case Fact.REFERENCE:
             return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
@@ -64,9 +65,9 @@ def _fits(kind: Fact, value: object) -> bool:
 
 
 class Event(Enum):
-    """What can happen. The value is the name in the log, which never changes once it was written."""
+    """What can happen. The value is the name in the log, and never changes."""
 
-    def __new__(cls, name: str, facts: dict[str, Fact] | None = None, *private: str) -> "Event":
+    def __new__(cls, name: str, *_declared: object) -> Self:
         """Make the dotted name the member's value; refuse a name that stands already."""
         if name in {member.value for member in cls}:
             raise ValueError(f"event {name} is declared twice")
@@ -74,7 +75,7 @@ class Event(Enum):
         member._value_ = name
         return member
 
-    def __init__(self, name: str, facts: dict[str, Fact] | None = None, *private: str) -> None:
+    def __init__(self, _name: str, facts: dict[str, Fact] | None = None, *private: str) -> None:
         self.facts = facts or {}
         self.private = frozenset(private)
 

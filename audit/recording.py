@@ -101,7 +101,8 @@ class Record:
         """Add public facts.
 
         Raises:
-            UndeclaredFactError: the event declares no such fact, or the value does not fit its type.
+            UndeclaredFactError: the event declares no such fact, or the value does not fit its
+            type.
         """
         self.event.check(facts)
         self._facts.update(facts)
@@ -153,7 +154,8 @@ class Record:
                 "request": request_id.get(),
                 "facts": self._facts,
                 "private": commitments,
-                # Proofs show a tenant its neighbors' leaf hashes: without this, short entries could be guessed.
+                # Proofs show a tenant its neighbors' leaf hashes: without this, short entries
+                # could be guessed.
                 "nonce": secrets.token_hex(16),
             }
         )
@@ -198,7 +200,7 @@ R = TypeVar("R")
 def action(
     event: Event, *, requires: Permission
 ) -> Callable[[Callable[Concatenate[Record, A, S, P], R]], Callable[Concatenate[A, S, P], R]]:
-    """Turn `body(record, actor, subject, …)` into `act(actor, subject, …)`, recorded whatever happens.
+    """Turn `body(record, actor, subject, …)` into `act(actor, subject, …)`, recorded always.
 
     Raises (from the wrapped call):
         NestedActionError: an action is running already.
@@ -212,7 +214,7 @@ def action(
         _registry[name] = Registered(name, event, requires.value)
 
         @functools.wraps(body)
-        def act(actor: A, subject: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        def act(actor: A, subject: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
             if _running.get() is not None:  # 1
                 raise NestedActionError(f"{name} was called inside an action")
             record = Record(event, actor, subject, requires.value)
@@ -221,7 +223,9 @@ def action(
                 with transaction.atomic(durable=True):  # 2
                     decision = actor.may(requires, subject)  # 3
                     if not decision.allowed:
-                        raise RefusedError("you may not do this", code=decision.reason)
+                        raise RefusedError(  # noqa: TRY301 - told below like every other end
+                            "you may not do this", code=decision.reason
+                        )
                     result = body(record, actor, subject, *args, **kwargs)  # 4
                     record.append(Outcome.DONE)  # 5
                     return result
@@ -244,7 +248,8 @@ def append_refusal(
 ) -> None:
     """Append a `denied` entry for a refusal that happened before an action could be called.
 
-    A look-up of what the actor may not see, a key that is not known: the door calls this, then raises.
+    A look-up of what the actor may not see, a key that is not known: the door calls this, then
+    raises.
     """
     record = Record(event, actor, subject, permission)
     record.facts(**facts)

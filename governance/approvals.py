@@ -1,8 +1,9 @@
-"""Two pairs of eyes: propose, approve, use. Called from inside actions; opens no transaction itself.
+"""Two pairs of eyes: propose, approve, use; called from inside actions.
 
-A proposal lives 14 days. It is complete when every role its kind asks for was filled by an approval, each by
-another person and none by the proposer (constraints and a trigger hold this too). An approval counts for 24
-hours, is bound to the hash of the payload that was read, and is used once.
+A proposal lives 14 days. It is complete when every role its kind asks for was filled by an
+approval, each by another person and none by the proposer (constraints and a trigger hold this
+too). An approval counts for 24 hours, is bound to the hash of the payload that was read, and is
+used once.
 """
 
 import json
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.canonical import canonical, digest
@@ -33,8 +35,9 @@ class Effect:
     """What follows from a decision.
 
     Attributes:
-        apply: done when the proposal is complete, in the transaction of the last approval. Long work is
-            queued here (`leases.enqueue`): the job's row commits with the approval or not at all.
+        apply: done when the proposal is complete, in the transaction of the last approval. Long
+            work is queued here (`leases.enqueue`): the job's row commits with the approval or not
+            at all.
         reject: done in the transaction of a rejection.
     """
 
@@ -131,7 +134,7 @@ def add_approval(proposal: Proposal, approver: User, roles: frozenset[Role]) -> 
     return wanted[0]
 
 
-def what_lacks(proposal: Proposal, now: datetime) -> str | None:
+def what_lacks(proposal: Proposal, now: datetime) -> str | None:  # noqa: PLR0911 - one a reason
     """The code of what keeps a proposal from being used, or None when it is complete and fresh."""
     if proposal.used_at is not None:
         return "approval.used"
@@ -177,7 +180,7 @@ def use(kind: ProposalKind, subject: object, payload_hash: str | None = None) ->
     return proposal
 
 
-def _of(kind: ProposalKind, subject: object) -> Any:
+def _of(kind: ProposalKind, subject: object) -> QuerySet[Proposal]:
     return Proposal.objects.filter(kind=kind.value, subject=reference_of(subject) or "")
 
 

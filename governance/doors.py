@@ -1,4 +1,4 @@
-"""The command line as a door: parse, call one action, print; errors by kind, never a traceback of data.
+"""The command line as a door: parse, call one action, print; errors by kind, never by traceback.
 
 exit 0  done          2  bad input, or nothing there          3  refused          4  failed
 """
@@ -37,6 +37,7 @@ class DoorCommand(BaseCommand):
     requires_system_checks: Any = []  # checked at start-up of the servers; a command starts fast
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Add what every door asks for, then the command's own."""
         parser.add_argument("--as", dest="username", required=True, help="who acts")
         parser.add_argument("--tenant", help="for which tenant, where the user has several")
         parser.add_argument("--json", action="store_true", dest="as_json", help="print one object")
@@ -54,6 +55,7 @@ class DoorCommand(BaseCommand):
         return "\n".join(f"{key}: {value}" for key, value in result.items())
 
     def handle(self, **options: Any) -> None:
+        """Open the scope, run, print; an error becomes its code and exit status."""
         token = request_id.set(f"cli-{uuid.uuid4().hex[:16]}")
         try:
             actor = actor_named(options["username"], options["tenant"])

@@ -1,10 +1,10 @@
 """Invariants that a view must not be trusted with: database triggers over roles and proposals.
 
-    roles      one person never holds two roles that conflict (`permissions.CONFLICTS`), in any tenant
-    proposals  who proposed what, and the payload that was read, never change
+    roles      one person never holds two roles that conflict (`permissions.CONFLICTS`), in any
+    tenant proposals  who proposed what, and the payload that was read, never change
 
-Installed by a migration and put back after every `migrate`, because SQLite alters a table by making a new
-one and drops its triggers with the old.
+Installed by a migration and put back after every `migrate`, because SQLite alters a table by
+making a new one and drops its triggers with the old.
 """
 
 from typing import Any, Final
@@ -50,8 +50,10 @@ def _sqlite() -> list[str]:
     ):
         out += [
             f"DROP TRIGGER IF EXISTS {name}",
-            f"CREATE TRIGGER {name} BEFORE {when} ON {table} WHEN {condition}"
-            f" BEGIN SELECT RAISE(ABORT, '{words}'); END",
+            (
+                f"CREATE TRIGGER {name} BEFORE {when} ON {table} WHEN {condition}"
+                f" BEGIN SELECT RAISE(ABORT, '{words}'); END"
+            ),
         ]
     return out
 
@@ -71,11 +73,15 @@ def _postgresql() -> list[str]:
         ("proposal_bound", "UPDATE", "governance_proposal", bound),
     ):
         out += [
-            f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS"
-            f" $$ BEGIN {body} END $$",
+            (
+                f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS"
+                f" $$ BEGIN {body} END $$"
+            ),
             f"DROP TRIGGER IF EXISTS {name} ON {table}",
-            f"CREATE TRIGGER {name} BEFORE {when} ON {table}"
-            f" FOR EACH ROW EXECUTE FUNCTION {name}()",
+            (
+                f"CREATE TRIGGER {name} BEFORE {when} ON {table}"
+                f" FOR EACH ROW EXECUTE FUNCTION {name}()"
+            ),
             f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}",
         ]
     return out

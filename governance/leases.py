@@ -1,9 +1,9 @@
 """Long work between two actions: leased, with a heartbeat and a fencing token.
 
-The database says what must run; a broker message is only a nudge. A worker claims a job (raising its
-fence), beats while it works and ends it by an action that checks the fence. When a worker dies its
-lease runs out, the sweeper sends the job again, and whoever claims it next has a higher fence: the
-dead one, should it come back, is refused (Kleppmann, "How to do distributed locking", 2016).
+The database says what must run; a broker message is only a nudge. A worker claims a job (raising
+its fence), beats while it works and ends it by an action that checks the fence. When a worker dies
+its lease runs out, the sweeper sends the job again, and whoever claims it next has a higher fence:
+the dead one, should it come back, is refused (Kleppmann, "How to do distributed locking", 2016).
 """
 
 import os
@@ -75,7 +75,7 @@ def doing_it_here() -> Iterator[None]:
 
 
 def run_here(subject: str) -> None:
-    """Run the waiting jobs of a subject in this process: a command line that waits for its result."""
+    """Run the waiting jobs of a subject in this process: for a command that waits."""
     with across_tenants(reason="the caller's own jobs, by their subject"):
         waiting = list(Job.objects.filter(subject=subject, state=JobState.WAITING))
     for job in waiting:
@@ -110,7 +110,7 @@ class Lease:
         return bool(self._rows().values_list("cancel_asked", flat=True).first())
 
     def end(self, state: JobState, *, error_code: str = "") -> None:
-        """Close the job: called inside the action that writes the result, so that both hold or none.
+        """Close the job: called inside the action that writes the result: both, or none.
 
         Raises:
             LostLeaseError: another worker holds the job now: the action must not commit.
@@ -122,7 +122,7 @@ class Lease:
             raise LostLeaseError("another worker holds this job")
 
     def check(self) -> None:
-        """Raise LostLeaseError unless this lease still holds; locks the row where the database can."""
+        """Raise LostLeaseError unless this lease still holds; locks the row."""
         if self._rows().select_for_update().first() is None:
             raise LostLeaseError("another worker holds this job")
 
@@ -133,7 +133,7 @@ class Lease:
 
 
 def claim(job_id: UUID) -> Lease | None:
-    """Take a job that waits or whose owner's lease ran out; None if somebody else has it or it ended."""
+    """Take a job that waits or whose owner's lease ran out; None if it is not to be had."""
     now = timezone.now()
     owner = f"{socket.gethostname()}:{os.getpid()}"
     free = Q(state=JobState.WAITING) | Q(state=JobState.RUNNING, leased_until__lt=now)

@@ -1,4 +1,4 @@
-"""Find one thing of the actor's own, by id or by name; what is another's looks like what is not there.
+"""Find one thing of the actor's own, by id or by name; another's looks like nothing at all.
 
 A miss is recorded as a refusal, so that somebody who tries ids leaves a trace.
 """
@@ -21,8 +21,8 @@ def find(actor: Actor, model: type[M], value: str, **within: Any) -> M:
 
     Args:
         actor: who asks; the scope of their tenant is open.
-        model: a tenant-owned model. Its `natural_key_field` attribute, where it has one, names the field
-            that people use instead of the id.
+        model: a tenant-owned model. Its `natural_key_field` attribute, where it has one, names the
+            field that people use instead of the id.
         value: a UUID, or the natural key.
         within: further conditions, such as `dataset=…`.
 

@@ -1,8 +1,9 @@
 """What can be done, and who may do it: the role matrix as data.
 
 `GRANTS` says which roles may do an act by themselves. `PROPOSALS` says, for what needs a second
-pair of eyes, who proposes and which roles must each approve; each approval is by a different person, none of them the proposer. The
-table in docs/roles.md is printed from here and a test compares the two.
+pair of eyes, who proposes and which roles must each approve; each approval is by a different
+person, none of them the proposer. The table in docs/roles.md is printed from here and a test
+compares the two.
 """
 
 from dataclasses import dataclass
@@ -141,14 +142,16 @@ PROPOSALS: Final[dict[ProposalKind, TwoHands]] = {
     ProposalKind.RUN_WAIVER: TwoHands(frozenset({_E}), (_O, _T)),
 }
 
-# An act that a role alone does not open: there must be a complete, fresh, unused proposal of this kind.
+# An act that a role alone does not open: there must be a complete, fresh, unused proposal of this
+# kind.
 NEEDS_APPROVAL: Final[dict[Permission, ProposalKind]] = {
     Permission.DATASET_ANONYMIZE: ProposalKind.COLUMN_PLAN,
     Permission.REVEAL_USE: ProposalKind.REVEAL,
 }
 
-# Two roles that one person must not hold together, whatever the tenant (a database trigger holds it).
-# The auditor stands outside; who operates the platform never opens data; who trains does not set the limits.
+# Two roles that one person must not hold together, whatever the tenant (a database trigger holds
+# it). The auditor stands outside; who operates the platform never opens data; who trains does not
+# set the limits.
 CONFLICTS: Final[tuple[tuple[Role, Role], ...]] = (
     (_A, _S), (_A, _O), (_A, _E), (_A, _T), (_A, _C), (_A, _P),
     (_O, _E),

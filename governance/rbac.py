@@ -1,7 +1,8 @@
 """Who acts, and `may()`: role, tenant and approval, asked afresh for every act.
 
-Roles are read from the database at each question, inside the action's transaction. A role or an account that was
-revoked a moment ago therefore opens nothing, whatever a session or a worker still remembers.
+Roles are read from the database at each question, inside the action's transaction. A role or an
+account that was revoked a moment ago therefore opens nothing, whatever a session or a worker still
+remembers.
 """
 
 from dataclasses import dataclass
@@ -167,7 +168,8 @@ def training_worker(tenant_id: UUID) -> SystemActor:
 def actor_named(username: str, tenant_slug: str | None = None) -> UserActor:
     """The actor for a user name, as a command line gives it.
 
-    A user of several tenants must say which one. An unknown user or tenant is one and the same error.
+    A user of several tenants must say which one. An unknown user or tenant is one and the same
+    error.
 
     Raises:
         InvalidError: `actor.unknown`, or `actor.tenant_needed`.

@@ -1,8 +1,8 @@
 """Tenant scope: a query on tenant data outside an open scope raises.
 
 After the pattern of django-scopes: middleware, tasks and commands open the scope of one tenant; a
-default manager narrows every query to it; `_base_manager` stays plain for Django's own needs. The escape,
-`across_tenants`, asks for its reason and is easy to search for.
+default manager narrows every query to it; `_base_manager` stays plain for Django's own needs. The
+escape, `across_tenants`, asks for its reason and is easy to search for.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def tenant_scope(*tenants: UUID) -> Iterator[None]:
 
 @contextmanager
 def across_tenants(*, reason: str) -> Iterator[None]:
-    """Open the scope of every tenant: for sweepers and invariants, which serve nobody in particular."""
+    """Open the scope of every tenant: for sweepers and invariants."""
     if not reason:
         raise UnscopedError("a scope across tenants needs its reason")
     token = _everything.set(True)
@@ -94,7 +94,7 @@ class TenantOwned(models.Model):
 
     tenant = models.ForeignKey("governance.Tenant", on_delete=models.PROTECT, related_name="+")
 
-    objects: "ScopedManager[Any]" = ScopedManager()
+    objects = ScopedManager()
 
     class Meta:
         abstract = True

@@ -1,7 +1,7 @@
 """Celery tasks of the `ingest` queue: an id in, one piece of work done, nothing returned.
 
-No task retries itself. The job's row says what must run; a message delivered twice finds it taken, and one
-that was lost is sent again by the sweeper.
+No task retries itself. The job's row says what must run; a message delivered twice finds it taken,
+and one that was lost is sent again by the sweeper.
 """
 
 from uuid import UUID
@@ -9,7 +9,7 @@ from uuid import UUID
 from celery import shared_task
 
 
-@shared_task(name="governance.profile")  # type: ignore[misc]  # celery is untyped here
+@shared_task(name="governance.profile")
 def profile(job_id: str) -> None:
     """Profile a quarantined upload and propose its column plan."""
     from governance import ingest  # noqa: PLC0415  # who sends the task need not load spaCy
@@ -17,7 +17,7 @@ def profile(job_id: str) -> None:
     ingest.profile(UUID(job_id))
 
 
-@shared_task(name="governance.anonymize")  # type: ignore[misc]  # as above
+@shared_task(name="governance.anonymize")
 def anonymize(job_id: str) -> None:
     """Anonymize an approved dataset and seal a version of it."""
     from governance import ingest  # noqa: PLC0415  # as above

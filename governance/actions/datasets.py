@@ -202,12 +202,14 @@ def begin_anonymization(
 ) -> ColumnPlanVersion:
     """Use the approval up and let the worker go on; what was approved is what is done.
 
-    A worker that takes a dead one's job over does not come here again: the dataset says `anonymizing`,
-    the approval was used by this very job, and what the dead one wrote is part of no version.
+    A worker that takes a dead one's job over does not come here again: the dataset says
+    `anonymizing`, the approval was used by this very job, and what the dead one wrote is part of
+    no version.
 
     Raises:
         RefusedError: an approval lacks, is stale, used, or of another plan.
     """
+    del actor  # asked already, and the approval that it answered with is used up here
     lease.check()
     dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
     plan = dataset.plans.order_by("-number").first()
@@ -285,7 +287,14 @@ def finish_anonymization(
 
 @action(Event.INGEST_STOPPED, requires=Permission.DATASET_FINISH)
 def stop_ingest(
-    record: Record, actor: SystemActor, dataset: Dataset, *, lease: Lease, stage: str, code: str, detail: str
+    record: Record,
+    actor: SystemActor,
+    dataset: Dataset,
+    *,
+    lease: Lease,
+    stage: str,
+    code: str,
+    detail: str,
 ) -> None:
     """Write down that an ingest failed, as a `failed` entry, and free its job.
 

@@ -16,7 +16,7 @@ BOOTSTRAP = SystemActor("bootstrap", frozenset({Permission.PEOPLE_BOOTSTRAP}))
 
 
 @action(Event.OFFICER_BOOTSTRAPPED, requires=Permission.PEOPLE_BOOTSTRAP)
-def bootstrap(
+def bootstrap(  # noqa: PLR0913 - each is asked of whoever founds the house
     record: Record,
     actor: Actor,
     subject: None,
@@ -31,8 +31,8 @@ def bootstrap(
 ) -> Tenant:
     """Found the house: its tenant, its first privacy officer and its first platform admin.
 
-    Everybody else enters by a proposal of the one and an approval of the other. It works once: where
-    an officer exists, roles are granted by proposal.
+    Everybody else enters by a proposal of the one and an approval of the other. It works once:
+    where an officer exists, roles are granted by proposal.
 
     Raises:
         RefusedError: `bootstrap.done`.

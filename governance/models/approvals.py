@@ -70,7 +70,7 @@ class Proposal(TenantOwned):
 
 
 class Approval(TenantOwned):
-    """One person's yes, in one role, to one payload. Rows are only ever added (a trigger holds it)."""
+    """One person's yes, in one role, to one payload. Rows are only added (a trigger holds it)."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="approvals")

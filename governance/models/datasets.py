@@ -38,7 +38,8 @@ class Dataset(TenantOwned):
     regimes = models.JSONField(_("regimes"), default=list)  # ["eu", "cn", "ca"]
     languages = models.JSONField(_("languages"), default=list)  # ["zh", "en"]
     subject_column = models.CharField(_("subject column"), max_length=100, blank=True)
-    # Public bounds and categories, by the steward: {"columns": {...}, "target": {...}, "source": "…"}
+    # Public bounds and categories, by the steward: {"columns": {...}, "target": {...}, "source":
+    # "…"}
     declarations = models.JSONField(_("declarations"), default=dict)
     source = models.ForeignKey(
         StoredObject, on_delete=models.PROTECT, related_name="+", null=True, blank=True
@@ -130,7 +131,7 @@ class ColumnPlanVersion(TenantOwned):
 
 
 class DatasetVersion(TenantOwned):
-    """Anonymized rows, sealed. Training and export read this and nothing else. Rows are only added."""
+    """Anonymized rows, sealed: all that training and export read. Rows are only added."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="versions")

@@ -19,7 +19,7 @@ class JobState(models.TextChoices):
 
 
 class Job(TenantOwned):
-    """One piece of long work. The broker carries only its id: what must run is decided by this row."""
+    """One piece of long work. The broker carries its id; this row decides what must run."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(

@@ -1,4 +1,4 @@
-"""A cast for every test: a house with one person in every role; a second house gives the strangers."""
+"""A cast for every test: a house with one person in every role, and a rival for strangers."""
 
 from dataclasses import dataclass
 from uuid import UUID

@@ -20,7 +20,9 @@ class Command(DoorCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         """Add the proposal."""
         parser.add_argument("proposal", help="the proposal's id")
-        parser.add_argument("--queue", action="store_true", help="leave what follows to the workers")
+        parser.add_argument(
+            "--queue", action="store_true", help="leave what follows to the workers"
+        )
 
     def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
         """Approve, and see to what follows."""

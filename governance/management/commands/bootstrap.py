@@ -1,4 +1,4 @@
-"""`bootstrap`: found the house, once: its tenant, first privacy officer and first platform admin."""
+"""`bootstrap`: found the house, once: its tenant, first officer and first platform admin."""
 
 import getpass
 import json
@@ -15,7 +15,7 @@ from governance.models.tenants import Suite
 
 
 class Command(BaseCommand):
-    """Found the house. Passwords come from the terminal or the environment, never from arguments."""
+    """Found the house. Passwords come from the terminal or the environment."""
 
     help = "Found the house: its tenant, its first privacy officer, its first platform admin"
 
