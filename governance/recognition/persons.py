@@ -19,9 +19,11 @@ from governance.recognition.sweep import raw_spans, restore
 HAN: Final = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
 _LETTER: Final = re.compile(r"[A-Za-z]")
 _CAPITALIZED: Final = re.compile(r"[A-Z][a-z]")
-_TITLED: Final = re.compile(
-    r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof)\.? ((?:[A-Z]\. ?)?[A-Z][A-Za-z'-]+(?: [A-Z][A-Za-z'-]+){0,2})"
-)
+_NAME: Final = r"[A-Z][A-Za-z'-]+"
+_TITLES: Final = r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof)\.?"
+_TITLED: Final = re.compile(rf"\b{_TITLES} (?:[A-Z]\. ?)?{_NAME}(?: {_NAME}){{0,2}}")
+_TITLE_BEFORE: Final = re.compile(rf"(?<![A-Za-z]){_TITLES} $")
+_DEGREE_AFTER: Final = re.compile(r",? (?:MD|DDS|DVM|PhD|Jr|Sr|II|III|IV|RN|Esq)\b\.?")
 _BRACKETED: Final = re.compile(r"<[A-Z_]+>")  # a placeholder that an operator left
 HAN_SHARE: Final = 0.3  # of the letters, from which on a text counts as Chinese
 _SHORTEST_NAME: Final = 2
@@ -88,7 +90,7 @@ def _models(folded: Sequence[Folded]) -> dict[int, list[Span]]:
     ):
         found.setdefault(i, []).extend(s for s in map(_trimmed(ghost), spans) if s is not None)
         found[i].extend(
-            Span(match.start(1), match.end(1), "PERSON", 0.8) for match in _TITLED.finditer(ghost)
+            Span(match.start(), match.end(), "PERSON", 0.8) for match in _TITLED.finditer(ghost)
         )
     return found
 
@@ -110,7 +112,15 @@ class _trimmed:  # noqa: N801 - a function with one bound argument
         if span.entity == "PERSON" and any(c.isdigit() for c in value):
             first = next(i for i, c in enumerate(value) if c.isdigit())
             end = min(end, span.start + len(value[:first].rstrip()))
+        if span.entity == "PERSON":
+            start, end = self._with_titles(start, end)
         return Span(start, end, span.entity, span.score) if end - start >= _SHORTEST_NAME else None
+
+    def _with_titles(self, start: int, end: int) -> tuple[int, int]:
+        """`Dr.` before and `MD` after belong to the name: left over, they would mark it."""
+        before = _TITLE_BEFORE.search(self._text, max(0, start - 6), start)
+        after = _DEGREE_AFTER.match(self._text, end)
+        return before.start() if before else start, after.end() if after else end
 
 
 def _known(text: str, names: Sequence[str]) -> list[Span]:
