@@ -147,11 +147,11 @@ def _decodes(sample: bytes, codec: str) -> bool:
 
 
 def _mostly_utf8(sample: bytes) -> bool:
-    """Whether far more characters decode as UTF-8 than do not."""
+    """Whether more characters beyond ASCII decode as UTF-8 than do not."""
     text = sample.decode("utf-8", "replace")
     wrong = text.count("\ufffd")
     beyond_ascii = sum(character > "\x7f" for character in text) - wrong
-    return beyond_ascii > 4 * wrong
+    return beyond_ascii > wrong
 
 
 def _unmarked_utf16(head: bytes) -> str | None:

@@ -61,8 +61,7 @@ def _open(source: Source) -> pq.ParquetFile:
             thrift_container_size_limit=_FOOTER_ITEMS,
         )
     except (pa.ArrowException, OSError, ValueError):
-        if source.failure is not None:
-            raise
+        source.blame()
         raise faults.not_parquet() from None
 
 
@@ -111,8 +110,7 @@ def open_batches(source: Source, size: int) -> Iterator[pa.RecordBatch]:
         try:
             batch = next(batches, None)
         except (pa.ArrowException, OSError, ValueError):
-            if source.failure is not None:
-                raise
+            source.blame()
             raise faults.not_parquet() from None
         if batch is None:
             return

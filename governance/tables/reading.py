@@ -6,14 +6,14 @@ The format is found by content; what the caller or the file's name says must agr
 import json
 import zipfile
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import Final
 
 from governance.tables import faults
 from governance.tables.delimited import open_delimited
 from governance.tables.encoding import Encoding, resolve
 from governance.tables.jsonl import open_jsonl
 from governance.tables.limits import DEFAULT, Limits
-from governance.tables.source import Source
+from governance.tables.source import SeekableBytes, Source
 from governance.tables.table import Chunk, ColumnKind, Format, TableReader
 
 __all__ = ["Chunk", "Preview", "TableReader", "format_of", "mask", "open_table", "preview"]
@@ -64,7 +64,7 @@ def format_of(name: str) -> Format:
 
 
 def open_table(
-    file: BinaryIO,
+    file: SeekableBytes,
     *,
     format: str | None = None,  # noqa: A002 - the word of the command line and the API
     encoding: str | None = None,
@@ -136,8 +136,7 @@ def _zip_format(source: Source, stated: Format | None) -> tuple[Format | None, s
         with zipfile.ZipFile(source) as archive:
             is_workbook = "xl/workbook.xml" in archive.namelist()
     except (zipfile.BadZipFile, ValueError, OSError):
-        if source.failure is not None:
-            raise
+        source.blame()
         # A workbook cut short is told so by its reader.
         return (Format.XLSX if stated is Format.XLSX else None), "a damaged zip archive"
     return (Format.XLSX if is_workbook else None), "a zip archive"
@@ -184,7 +183,7 @@ class Preview:
 
 
 def preview(
-    file: BinaryIO,
+    file: SeekableBytes,
     rows: int = 5,
     *,
     format: str | None = None,  # noqa: A002 - as in open_table

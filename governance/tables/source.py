@@ -1,28 +1,35 @@
 """The file under a reader: borrowed, read in full pieces, and blamed for its own failures only."""
 
+import errno
 import io
-from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from _typeshed import WriteableBuffer
 
 _BUFFER: Final = 1024 * 1024
 
-T = TypeVar("T")
+
+class SeekableBytes(Protocol):
+    """What a reader needs of a file: raw and buffered files and decrypting readers all have it."""
+
+    def read(self, size: int = -1, /) -> bytes | None:
+        """Up to `size` bytes; none at the end."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go there; return the position."""
+        ...
 
 
 class _Borrowed(io.RawIOBase):
-    """Reads through to a seekable file that someone else closes.
+    """Reads through to a seekable file that someone else closes, at a position of its own."""
 
-    The file is usually a decrypting reader: its `read` may fail with a `SealError`. The parsers
-    above raise errors of their own kind for a malformed table; `failure` keeps the two apart.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: SeekableBytes) -> None:
         super().__init__()
         self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+        self._at = 0
         self.failure: BaseException | None = None
 
     def readable(self) -> bool:
@@ -33,35 +40,42 @@ class _Borrowed(io.RawIOBase):
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         view = memoryview(buffer)
-        piece = self._watch(lambda: self._file.read(len(view)))
-        view[: len(piece)] = piece
-        return len(piece)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return self._watch(lambda: self._file.seek(offset, whence))
-
-    def tell(self) -> int:
-        return self._watch(self._file.tell)
-
-    def _watch(self, call: "Callable[[], T]") -> T:
         try:
-            return call()
+            self._file.seek(self._at)
+            piece = self._file.read(len(view)) or b""
         except BaseException as error:
             self.failure = error
             raise
+        view[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise OSError(errno.EINVAL, "a position before the start")
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
 
 
 class Source(io.BufferedReader):
-    """A borrowed file whose `read(n)` returns n bytes unless the file ends; never closes it."""
+    """A borrowed file whose `read(n)` returns n bytes unless the file ends; never closes it.
 
-    def __init__(self, file: BinaryIO) -> None:
+    The file is a decrypting reader as a rule, whose `read` may fail on its own account. A parser
+    that stumbles calls `blame` first, so that such a failure is not reported as a malformed table.
+    """
+
+    def __init__(self, file: SeekableBytes) -> None:
         self._borrowed = _Borrowed(file)
         super().__init__(self._borrowed, _BUFFER)
 
-    @property
-    def failure(self) -> BaseException | None:
-        """What the file below raised, if it did: then the table is not to blame."""
-        return self._borrowed.failure
+    def blame(self) -> None:
+        """Raise again what the file below raised, if it did."""
+        if self._borrowed.failure is not None:
+            raise self._borrowed.failure from None
 
     def head(self, size: int) -> bytes:
         """The first `size` bytes, leaving the position at the start."""

@@ -61,9 +61,8 @@ def _damage_told(source: Source) -> Iterator[None]:
         yield
     except TableError:
         raise
-    except Exception:
-        if source.failure is not None:
-            raise
+    except Exception:  # noqa: BLE001 - as the docstring says; re-raised as one fault
+        source.blame()
         raise faults.not_workbook() from None
 
 

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, Final, Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from governance.tables import faults
 from governance.tables.limits import MIB
 from governance.tables.parquet import open_batches
-from governance.tables.source import Source
+from governance.tables.source import SeekableBytes, Source
 from governance.tables.table import ColumnKind, Format
 
 ROW_GROUP_ROWS: Final = 65_536
@@ -224,7 +224,7 @@ class _Sink(io.RawIOBase):
         return self._position
 
 
-def read_version(file: BinaryIO, rows: int = ROW_GROUP_ROWS) -> Iterator[pl.DataFrame]:
+def read_version(file: SeekableBytes, rows: int = ROW_GROUP_ROWS) -> Iterator[pl.DataFrame]:
     """The rows of a dataset version, as typed frames of at most `rows` rows.
 
     Args:
