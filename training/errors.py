@@ -1,13 +1,18 @@
 """What training raises: one root, grown from `audit.errors.DomainError`.
 
-    TrainingError
-    ├── ConfigError            run.*          what was asked for cannot be run
-    ├── BudgetError            budget.*       the privacy budget does not allow it
-    ├── FeatureError           feature.*      a declaration or a column cannot be encoded
-    ├── PredictionInputError   predict.*      one request row is not what the model's schema says
-    ├── EngineError            engine.*       the training loop refuses to go on
-    ├── RandomnessError        randomness.*   a source of random bits is not acceptable here
-    └── ArtifactError          artifact.*     stored weights are not what they claim to be
+TrainingError
+├── ConfigError            run.*          what was asked for cannot be run
+├── RunRefusedError        run.*          a rule of the house forbids the run
+├── RunStateError          run.*          the run's state does not allow it now
+├── RunFailedError         (any)          a run that somebody waited for did not finish
+├── BudgetError            budget.*       the privacy budget does not allow it
+├── LedgerError            ledger.*       the ledger was used or written wrongly: a fault of ours
+├── ModelStateError        model.*        the model's state does not allow it now
+├── FeatureError           feature.*      a declaration or a column cannot be encoded
+├── PredictionInputError   predict.*      one request row is not what the model's schema says
+├── EngineError            engine.*       the training loop refuses to go on
+├── RandomnessError        randomness.*   a source of random bits is not acceptable here
+└── ArtifactError          artifact.*     stored weights are not what they claim to be
 """
 
 from audit.errors import DomainError, Kind
@@ -26,11 +31,44 @@ class ConfigError(TrainingError):
     kind = Kind.INVALID
 
 
+class RunRefusedError(TrainingError):
+    """The column plan, the dataset's declarations or a guarantee forbid this run."""
+
+    code = "run.refused"
+    kind = Kind.REFUSED
+
+
+class RunStateError(TrainingError):
+    """The run's state does not allow it now."""
+
+    code = "run.state"
+    kind = Kind.CONFLICT
+
+
+class RunFailedError(TrainingError):
+    """A run that somebody waited for ended without a model; `code` says why."""
+
+    code = "run.failed"
+
+
 class BudgetError(TrainingError):
     """No noise level, or no remaining budget, allows what was asked."""
 
     code = "budget.exceeded"
     kind = Kind.REFUSED
+
+
+class LedgerError(TrainingError):
+    """A line does not belong where it was to be written: nothing runs that was not reserved."""
+
+    code = "ledger.invalid"
+
+
+class ModelStateError(TrainingError):
+    """The model version's state does not allow it now."""
+
+    code = "model.state"
+    kind = Kind.CONFLICT
 
 
 class FeatureError(TrainingError):

@@ -1,7 +1,7 @@
 """Budgets, runs and models.
 
-The ledger stores causes: which mechanism was about to touch which part of the data. ε is derived from
-them, each time it is asked for, and is never a column.
+The ledger stores causes: which mechanism was about to touch which part of the data. ε is derived
+from them, each time it is asked for, and is never a column.
 """
 
 import json
@@ -71,6 +71,7 @@ class Run(TenantOwned):
     version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="runs")
     purpose = models.SlugField(_("purpose"), max_length=60)
     target = models.CharField(_("target column"), max_length=100)
+    positive = models.CharField(_("positive label"), max_length=100, blank=True)  # "": as declared
     model_name = models.SlugField(_("model"), max_length=80)
     guarantee = models.CharField(_("guarantee"), max_length=20, choices=Guarantee.choices)
     epsilon = models.DecimalField(_("ε asked"), max_digits=12, decimal_places=6)
@@ -81,6 +82,7 @@ class Run(TenantOwned):
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
     plan = models.JSONField(_("plan"), default=dict)  # training.config.Plan of the newest attempt
     error_code = models.CharField(_("error"), max_length=80, blank=True)
+    idempotency_key = models.CharField(max_length=100, blank=True)
     requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(_("requested"), auto_now_add=True)
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
@@ -90,6 +92,14 @@ class Run(TenantOwned):
         verbose_name = _("run")
         verbose_name_plural = _("runs")
         ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(epsilon__gt=0), name="run_epsilon_positive"),
+            models.UniqueConstraint(
+                fields=["tenant", "idempotency_key"],
+                condition=~models.Q(idempotency_key=""),
+                name="run_asked_once",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.model_name} · {self.state}"
@@ -116,9 +126,9 @@ class LedgerKind(models.TextChoices):
 class BudgetEntry(TenantOwned):
     """One line of the ledger. Rows are only ever added (a trigger holds it).
 
-    `mechanisms` is a list of `training.accounting` mechanisms as JSON, each with the part of the data it
-    touches ("train" or "held_out"). An attempt that is open costs what it reserved; a closed one costs
-    what was written ahead.
+    `mechanisms` is a list of `training.charges.Charge` as JSON: a mechanism and the part of the
+    data that it touches. An attempt that is open costs what it reserved; a closed one costs what
+    was written ahead. Line 0 of an attempt is its reservation.
     """
 
     budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="entries")
