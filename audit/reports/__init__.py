@@ -1,0 +1,1 @@
+"""Report bundles: what is in one, writing it, and the page that people read."""
