@@ -1,0 +1,243 @@
+"""The model card: what the model is, where each number in it comes from, and what ε promises.
+
+Plain JSON in canonical form (floats are decimal strings), so that its digest can be recorded and it
+reads the same years later. A field without evidence is null, never invented.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from audit.canonical import decimal
+from training import accounting
+from training.artifacts import Artifact
+from training.config import LOSS_CEILING, LOSS_SHARE, Guarantee
+from training.dpsgd import Progress
+from training.errors import ConfigError
+from training.evaluation import EDGES, SMALLEST_GROUP, Measured, Metrics, NoisyCounts
+from training.features import Category, FeatureSpec
+from training.mechanisms import Mechanism, exact
+from training.renyi import check_delta, check_epsilon
+
+FORMAT: Final = "portcullis/card/1"
+
+
+def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
+    artifact: Artifact,
+    *,
+    name: str,
+    purpose: str,
+    dataset: Mapping[str, str],
+    randomness: str,
+    source: str = "",
+    curve: Sequence[Progress] = (),
+    counts: NoisyCounts | None = None,
+    metrics: Metrics | None = None,
+    prohibited: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Everything a reader may know about a model version, as canonical JSON.
+
+    Args:
+        artifact: the model as read back from its bytes.
+        name: what it is called.
+        purpose: what it is for.
+        prohibited: what it must not be used for.
+        dataset: identity of the data set version trained on (slug, version, digest).
+        randomness: the provider's recorded name.
+        source: who declared the features' parameters.
+        curve: noisy progress.
+        counts: the held-out release.
+        metrics: what was derived from it.
+    """
+    config, plan, spec = artifact.config, artifact.plan, artifact.spec
+    return {
+        "format": FORMAT,
+        "name": name,
+        "model": {
+            "digest": artifact.digest,
+            "kind": config.model.value,
+            "hidden": list(config.hidden),
+            "parameters": sum(p.numel() for p in artifact.network.parameters()),
+        },
+        "purpose": purpose,
+        "prohibited_uses": list(prohibited),
+        "dataset": dict(dataset),
+        "target": spec.target.as_dict(),
+        "preprocessing": _preprocessing(spec, source),
+        "privacy": privacy(artifact, randomness=randomness, counts=counts),
+        "training": {
+            "config": config.as_dict(),
+            "config_digest": config.digest(),
+            "plan": plan.as_dict(),
+            "plan_digest": plan.digest(),
+            "executed_steps": artifact.executed,
+            "curve": [_point(point) for point in curve],
+            "curve_means": f"mean over a block of each record's loss clipped at {LOSS_CEILING:g}, "
+            "noised as a coordinate of the clipped vector"
+            if plan.guarantee is Guarantee.DP
+            else "mean over a block of each record's clipped loss, without noise",
+        },
+        "evaluation": None if metrics is None else _evaluation(metrics, counts),
+        "limits": [
+            "scores are not calibrated against any population but the training table's",
+            "ε protects one record of the training table, not a person with several records",
+        ],
+    }
+
+
+def privacy(
+    artifact: Artifact, *, randomness: str, counts: NoisyCounts | None = None
+) -> dict[str, Any]:
+    """The card's privacy statement: asked, spent, and the labeled figure of this run alone."""
+    config, plan = artifact.config, artifact.plan
+    if plan.guarantee is not Guarantee.DP:
+        return {"guarantee": plan.guarantee.value, "epsilon_spent": None, "delta": None}
+    training = plan.mechanisms(artifact.executed)
+    evaluation = () if counts is None else (counts.mechanism,)
+    return {
+        "guarantee": plan.guarantee.value,
+        "epsilon_asked": exact(config.epsilon),
+        "epsilon_spent": decimal(spent(training, evaluation, config.delta)),
+        "accountant": "RDP, Poisson-subsampled Gaussian (arXiv 1908.10530)",
+        accounting.PLD_LABEL: decimal(
+            max(
+                accounting.pld_epsilon(training, config.delta),
+                accounting.pld_epsilon(evaluation, config.delta),
+            )
+        ),
+        "delta": exact(config.delta),
+        "adjacency": plan.adjacency,
+        "unit": plan.unit,
+        "sample_rate": exact(plan.sample_rate),
+        "noise_multiplier": exact(plan.noise_multiplier),
+        "max_grad_norm": exact(plan.max_grad_norm),
+        "loss_share": exact(LOSS_SHARE),
+        "sampling": "Poisson",
+        "randomness": randomness,
+        "mechanisms": {
+            "training_records": [mechanism.as_dict() for mechanism in training],
+            "held_out_records": [mechanism.as_dict() for mechanism in evaluation],
+        },
+        "composition": "a record is trained on or held out, never both: parallel composition",
+        "promise": {
+            language: promise_in_words(config.epsilon, config.delta, language)
+            for language in ("en", "zh")
+        },
+    }
+
+
+def spent(training: Sequence[Mechanism], evaluation: Sequence[Mechanism], delta: float) -> float:
+    """ε of a run by the accountant that admits: the worse of its two disjoint parts."""
+    return accounting.epsilon(spend(training, evaluation), delta)
+
+
+def spend(training: Sequence[Mechanism], evaluation: Sequence[Mechanism]) -> tuple[float, ...]:
+    """The Rényi spend of a run on a record of the data set, wherever the record is."""
+    return accounting.apart((accounting.rdp_of(training), accounting.rdp_of(evaluation)))
+
+
+def _preprocessing(spec: FeatureSpec, source: str) -> dict[str, Any]:
+    shown: list[dict[str, Any]] = []
+    for feature in spec.features:
+        entry = feature.as_dict()
+        if isinstance(feature, Category):
+            entry["values"] = len(feature.values)
+        shown.append(entry)
+    return {"digest": spec.digest(), "declared_by": source, "features": shown}
+
+
+def _point(point: Progress) -> dict[str, object]:
+    return {
+        "step": point.step,
+        "loss": decimal(point.loss, 4),
+        "noise": decimal(point.loss_error, 4),
+    }
+
+
+def _measured(figure: Measured | None) -> dict[str, str] | None:
+    if figure is None:
+        return None
+    return {
+        "value": decimal(figure.value, 4),
+        "low": decimal(figure.low, 4),
+        "high": decimal(figure.high, 4),
+    }
+
+
+def _evaluation(metrics: Metrics, counts: NoisyCounts | None) -> dict[str, Any]:
+    return {
+        "rows": "held out by a keyed hash of the record id; training never read them",
+        "release": "noisy counts"
+        if counts is None
+        else {
+            "mechanism": counts.mechanism.as_dict(),
+            "score_edges": [decimal(edge, 4) for edge in EDGES],
+            "count_noise": decimal(counts.scores_sigma, 2),
+            "group_count_noise": decimal(counts.groups_sigma, 2),
+        },
+        "interval": "95 %, over sampling and noise",
+        "auroc": _measured(metrics.auroc),
+        "accuracy": _measured(metrics.accuracy),
+        "selection_rate": _measured(metrics.selection_rate),
+        "base_rate": _measured(metrics.base_rate),
+        "smallest_group_shown": SMALLEST_GROUP,
+        "groups": {
+            column: {
+                "impact_ratio": _measured(metrics.impact_ratio[column]),
+                "four_fifths": metrics.four_fifths[column],
+                "values": {
+                    value: {
+                        "size": rate.size,
+                        "selection_rate": _measured(rate.selection_rate),
+                        "true_positive_rate": _measured(rate.true_positive_rate),
+                        "false_positive_rate": _measured(rate.false_positive_rate),
+                    }
+                    for value, rate in values.items()
+                },
+            }
+            for column, values in metrics.groups.items()
+        },
+    }
+
+
+def promise_in_words(epsilon: float, delta: float, language: str = "en") -> str:
+    """What (ε, δ) promises one person, for a reader who knows no mathematics.
+
+    With even odds beforehand, an observer who sees the model and knows every other record can be at
+    most e^ε / (1 + e^ε) sure whether this record was in the data: 73.1 % at ε = 1. That is the
+    posterior bound of pure ε-DP; δ is the probability with which the bound may fail. The same pair
+    bounds a test: at false-alarm rate f, at most min(1, e^ε·f + δ) of true members are recognized
+    (Wasserman and Zhou; Kairouz et al., arXiv 1311.0776).
+
+    Raises:
+        ConfigError: ε or δ out of range, or a language other than `en` and `zh`.
+    """
+    check_epsilon(epsilon)
+    check_delta(delta)
+    sure = 100 / (1 + math.exp(-epsilon))
+    caught = 100 * min(1.0, math.exp(min(epsilon, 700.0)) * 0.01 + delta)
+    once = f"{round(1 / delta):,}"
+    match language:
+        case "en":
+            return (
+                f"ε = {epsilon:g} bounds what the model can reveal about any one record. Suppose "
+                "someone knows all the other records, sees the whole model, and begins with even "
+                "odds (50 %) on whether your record was used. After seeing the model they can be "
+                f"at most {sure:.1f} % sure, whatever else they know and however much they "
+                f"compute; δ = {exact(delta)} allows this bound to fail with a probability of "
+                f"about 1 in {once}. Put as a test: a detector that wrongly accuses 1 % of "
+                f"outsiders recognizes at most {caught:.1f} % of those who were in. It does not "
+                "promise that nothing can be learned about people like you: what the data say "
+                "about everyone, they say with or without your record."
+            )
+        case "zh":
+            return (
+                f"ε = {epsilon:g} 限定了模型最多能泄露任何一条记录的多少信息。假设有人掌握其余全部"
+                "记录、能看到整个模型，并且事先认为您的记录参与训练的可能性是一半（50%）。看过模型"
+                f"之后，无论他还知道什么、计算能力多强，他的把握最多升到 {sure:.1f}%；"
+                f"δ = {exact(delta)} 表示这一上限失效的概率约为 {once} 分之一。换成检验的说法："
+                f"一个会误判 1% 局外人的探测方法，最多只能认出 {caught:.1f}% 真正在数据中的人。"
+                "它并不保证别人无法了解与您相似的人群：数据整体呈现的规律，有没有您的记录都一样。"
+            )
+        case _:
+            raise ConfigError("the promise is written in en and zh", code="run.language_unknown")

@@ -1,0 +1,303 @@
+"""How good the model is on rows that training never touched, said without giving those rows away.
+
+A metric on private rows is a release about them. So the held-out rows are read once, into counts: a
+histogram of scores by label, and for each group column a table of group × label × decision. Each
+record is in one cell of each, and Gaussian noise hides every record. AUROC, accuracy, selection
+rates and their intervals are computed from the noisy counts alone: post-processing.
+
+Cost: a record is held out or trained on, by a keyed hash that ignores its content, never both. The
+release spends no more than training did at any Rényi order (`accounting.evaluation_mechanism`), so
+by parallel composition it adds nothing to the run's ε; and ε covers it.
+
+Blocks share the noise budget: block b with sensitivity 1 and noise σ_b costs 1/σ_b² of 1/σ², so a
+share s_b of the budget gives σ_b = σ/√s_b.
+"""
+
+import hashlib
+import hmac
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from training.errors import TrainingError
+from training.features import Cells
+from training.mechanisms import WHOLE, Mechanism
+from training.randomness import Source
+
+Counts = npt.NDArray[np.float64]
+Resampled = tuple[Counts, Counts]
+
+# Public score bins, even enough in log-odds that ties within a bin cost AUROC about 0.001; 0.5 is
+# an edge, so that decisions can be counted exactly.
+_LOGITS: Final = np.array(
+    [-7, -6, -5, -4.25, -3.5, -2.9, -2.4, -2, -1.6, -1.2, -0.8, -0.4, 0, 0.4, 0.9, 1.5, 2.5]
+)
+EDGES: Final = 1 / (1 + np.exp(-_LOGITS))
+BINS: Final = len(EDGES) + 1
+_DECISION: Final = int(np.flatnonzero(_LOGITS == 0.0)[0]) + 1  # first bin of a positive decision
+
+SCORES_SHARE: Final = 0.7
+SMALLEST_GROUP: Final = 100
+FOUR_FIFTHS: Final = 0.8
+_RESAMPLES: Final = 1_000
+
+
+class EvaluationError(TrainingError):
+    """Scores, labels and groups do not belong together."""
+
+    code = "evaluation.invalid"
+
+
+def held_out(record_ids: Sequence[str], share: float, key: bytes) -> npt.NDArray[np.bool_]:
+    """Which records are held out: a keyed hash of each one's id, whatever the record says.
+
+    Use a subject's id where subjects have several rows, so that each subject is in one part.
+
+    Raises:
+        EvaluationError: the share is not strictly between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise EvaluationError("the held-out share must be above 0 and below 1")
+    limit = int(share * WHOLE)
+    return np.fromiter(
+        (
+            int.from_bytes(hmac.digest(key, record.encode(), hashlib.sha256)[:4], "big") < limit
+            for record in record_ids
+        ),
+        dtype=np.bool_,
+        count=len(record_ids),
+    )
+
+
+@dataclass(frozen=True)
+class NoisyCounts:
+    """All that is ever kept of the held-out rows.
+
+    Attributes:
+        scores: (2, BINS) noisy counts, negative label first.
+        scores_sigma: noise of each of them.
+        groups: column → value → (2, 2) noisy counts, [label, decision].
+        groups_sigma: noise of each of those.
+        mechanism: what the release cost.
+    """
+
+    scores: Counts
+    scores_sigma: float
+    groups: Mapping[str, Mapping[str, Counts]]
+    groups_sigma: float
+    mechanism: Mechanism
+
+
+def count(
+    probabilities: Counts,
+    labels: npt.NDArray[np.float32],
+    groups: Mapping[str, Cells],
+    group_values: Mapping[str, Sequence[str]],
+    mechanism: Mechanism,
+    source: Source,
+) -> NoisyCounts:
+    """The one release: noisy counts of the held-out rows.
+
+    Args:
+        probabilities: (n,) scores.
+        labels: (n,) 0, 1, or NaN for a row that counts nowhere.
+        groups: column → (n,) cells.
+        group_values: column → its public values; a row with another value is in no cell.
+        mechanism: from `accounting.evaluation_mechanism`.
+        source: secure randomness.
+
+    Raises:
+        EvaluationError: lengths differ or a group column is missing.
+    """
+    rows = len(probabilities)
+    if labels.shape != (rows,) or any(len(groups.get(name, ())) != rows for name in group_values):
+        raise EvaluationError("scores, labels and groups differ in length")
+    usable = np.isfinite(labels) & np.isfinite(probabilities)
+    label = np.where(usable, labels, 0).astype(np.intp)
+    place = np.searchsorted(EDGES, probabilities, side="right")
+    sigma = mechanism.noise_multiplier
+    share = SCORES_SHARE if group_values else 1.0
+    scores_sigma = sigma / math.sqrt(share)
+    groups_sigma = sigma / math.sqrt((1 - share) / len(group_values)) if group_values else 0.0
+
+    scores = np.zeros((2, BINS))
+    np.add.at(scores, (label[usable], place[usable]), 1)
+    tables: dict[str, dict[str, Counts]] = {}
+    for name, values in group_values.items():
+        cells = np.array([(cell or "").strip() for cell in groups[name]], dtype=object)
+        tables[name] = {}
+        for value in values:
+            chosen = usable & (cells == value)
+            table = np.zeros((2, 2))
+            np.add.at(table, (label[chosen], (place[chosen] >= _DECISION).astype(np.intp)), 1)
+            tables[name][value] = _noised(table, groups_sigma, source)
+    return NoisyCounts(
+        _noised(scores, scores_sigma, source), scores_sigma, tables, groups_sigma, mechanism
+    )
+
+
+def _noised(counts: Counts, sigma: float, source: Source) -> Counts:
+    # Counts are whole; rounding after the noise leaves no low bits for a floating-point attack.
+    return np.rint(counts + sigma * source.gaussian(counts.size).reshape(counts.shape))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure and its 95 % interval, over who happened to be held out and over the noise."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class GroupRate:
+    """One group's row of the fairness table; rates are None where the group is too small to say."""
+
+    size: int
+    selection_rate: Measured | None
+    true_positive_rate: Measured | None
+    false_positive_rate: Measured | None
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What the card prints.
+
+    Attributes:
+        auroc, accuracy, selection_rate, base_rate: of all held-out rows.
+        groups: column → value → rates; a group of fewer than 100 (noisy) rows shows its size alone.
+        impact_ratio: column → smallest selection rate over largest, among groups large enough.
+        four_fifths: column → whether that ratio is at least 0.8, or None if the interval crosses
+        it.
+    """
+
+    auroc: Measured
+    accuracy: Measured
+    selection_rate: Measured
+    base_rate: Measured
+    groups: Mapping[str, Mapping[str, GroupRate]]
+    impact_ratio: Mapping[str, Measured | None]
+    four_fifths: Mapping[str, bool | None]
+
+
+def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
+    """Every figure, from noisy counts alone. `seed` fixes the bootstrap, which needs no secrecy."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    scores = _resampled(counts.scores, counts.scores_sigma, generator)
+    groups: dict[str, dict[str, GroupRate]] = {}
+    ratios: dict[str, Measured | None] = {}
+    verdicts: dict[str, bool | None] = {}
+    for name, tables in counts.groups.items():
+        large = {
+            value: (table, _resampled(table, counts.groups_sigma, generator))
+            for value, table in tables.items()
+            if table.sum() >= SMALLEST_GROUP
+        }
+        groups[name] = {
+            value: _group(table, large[value][1] if value in large else None)
+            for value, table in tables.items()
+        }
+        ratios[name] = _impact_ratio(list(large.values()))
+        verdicts[name] = _verdict(ratios[name])
+    return Metrics(
+        auroc=_measured(_auroc, counts.scores, scores),
+        accuracy=_measured(_accuracy, counts.scores, scores),
+        selection_rate=_measured(_selected, counts.scores, scores),
+        base_rate=_measured(_positives, counts.scores, scores),
+        groups=groups,
+        impact_ratio=ratios,
+        four_fifths=verdicts,
+    )
+
+
+def _group(table: Counts, samples: Resampled | None) -> GroupRate:
+    size = max(0, round(float(table.sum())))
+    if samples is None:
+        return GroupRate(size, None, None, None)
+    return GroupRate(
+        size,
+        _measured(_selection_rate, table, samples),
+        _measured(lambda t: _ratio(t[..., 1, 1], t[..., 1, :].sum(-1)), table, samples),
+        _measured(lambda t: _ratio(t[..., 0, 1], t[..., 0, :].sum(-1)), table, samples),
+    )
+
+
+def _impact_ratio(groups: Sequence[tuple[Counts, Resampled]]) -> Measured | None:
+    """Smallest selection rate over the largest; None for fewer than two groups large enough."""
+    if len(groups) < 2:  # noqa: PLR2004 - a ratio compares two
+        return None
+    table = np.stack([counts for counts, _ in groups])
+    guess = np.stack([guess for _, (guess, _) in groups])
+    samples = np.stack([samples for _, (_, samples) in groups], axis=1)
+
+    def ratio(tables: Counts) -> Counts:
+        rates = np.clip(_selection_rate(tables), 1e-9, 1)
+        smallest: Counts = rates.min(-1) / rates.max(-1)
+        return smallest
+
+    return _measured(ratio, table, (guess, samples))
+
+
+def _verdict(ratio: Measured | None) -> bool | None:
+    """Four-fifths: yes or no only where the whole interval says so."""
+    if ratio is None or ratio.low < FOUR_FIFTHS <= ratio.high:
+        return None
+    return ratio.low >= FOUR_FIFTHS
+
+
+def _resampled(counts: Counts, sigma: float, generator: np.random.Generator) -> Resampled:
+    """Best guess of the true counts, and (_RESAMPLES, …) new samples of it with new noise."""
+    guess = np.maximum(counts, 0)
+    drawn = generator.poisson(guess, (_RESAMPLES, *counts.shape)).astype(np.float64)
+    return guess, drawn + sigma * generator.standard_normal(drawn.shape)
+
+
+def _measured(figure: Callable[[Counts], Counts], counts: Counts, resampled: Resampled) -> Measured:
+    """Basic bootstrap: how far resampled figures fall from the guess's, around the figure."""
+    guess, samples = resampled
+    value = float(figure(counts))
+    off = figure(samples) - float(figure(guess))
+    low, high = np.quantile(off, [0.025, 0.975])
+    return Measured(
+        _share(value), _share(value - max(float(high), 0.0)), _share(value - min(float(low), 0.0))
+    )
+
+
+def _share(value: float) -> float:
+    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
+
+
+def _ratio(part: Counts, whole: Counts) -> Counts:
+    """Part / whole; noise may leave a whole of nothing, which is then one."""
+    quotient: Counts = part / np.maximum(whole, 1.0)
+    return quotient
+
+
+def _auroc(scores: Counts) -> Counts:
+    """P(score of a positive > score of a negative), ties within a bin half: (…, 2, BINS) to (…)."""
+    negative, positive = scores[..., 0, :], scores[..., 1, :]
+    below = np.cumsum(negative, -1) - negative / 2
+    return _ratio((positive * below).sum(-1), positive.sum(-1) * np.maximum(negative.sum(-1), 1.0))
+
+
+def _accuracy(scores: Counts) -> Counts:
+    right = scores[..., 0, :_DECISION].sum(-1) + scores[..., 1, _DECISION:].sum(-1)
+    return _ratio(right, scores.sum((-1, -2)))
+
+
+def _selection_rate(tables: Counts) -> Counts:
+    """(…, 2, 2) label × decision to (…)."""
+    return _ratio(tables[..., 1].sum(-1), tables.sum((-1, -2)))
+
+
+def _selected(scores: Counts) -> Counts:
+    return _ratio(scores[..., _DECISION:].sum((-1, -2)), scores.sum((-1, -2)))
+
+
+def _positives(scores: Counts) -> Counts:
+    return _ratio(scores[..., 1, :].sum(-1), scores.sum((-1, -2)))

@@ -1,0 +1,28 @@
+"""The networks a run may build: linear layers with elementwise activations, nothing else.
+
+Batch statistics would couple records, and with them per-record clipping would bound nothing; layers
+without them also allow ghost clipping and, later, norms in closed form.
+"""
+
+import torch
+from torch import nn
+
+from training.config import ModelKind, TrainingConfig
+
+
+def build(config: TrainingConfig, inputs: int) -> nn.Sequential:
+    """A network from (B, inputs) features to (B, 1) logits, its weights drawn from the public seed.
+
+    The architecture is read from `config` alone, so that an artifact can name it and nothing else
+    can be instantiated. The global generator is left as it was.
+    """
+    layers: list[nn.Module] = []
+    width = inputs
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.init_seed)
+        for following in config.hidden if config.model is ModelKind.MLP else ():
+            # Tanh bounds activations, and with them gradients (arXiv 2007.14191).
+            layers += [nn.Linear(width, following), nn.Tanh()]
+            width = following
+        layers.append(nn.Linear(width, 1))
+    return nn.Sequential(*layers)

@@ -1,0 +1,110 @@
+"""What a prediction request must look like: a JSON Schema, and the check of one row against it."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from training.errors import PredictionInputError
+from training.features import LARGEST_CELL, Category, FeatureSpec, Numeric
+
+_PLAIN: Final = re.compile(r"[\w .-]{1,64}")
+
+
+def input_schema(spec: FeatureSpec) -> dict[str, object]:
+    """JSON Schema (2020-12) of one row: names, types, bounds and allowed values."""
+    properties: dict[str, object] = {}
+    for feature in spec.features:
+        if isinstance(feature, Numeric):
+            properties[feature.name] = {
+                "type": ["number", "string", "null"],
+                "description": f"a number, clamped to [{feature.low:g}, {feature.high:g}]",
+            }
+        elif isinstance(feature, Category):
+            properties[feature.name] = {
+                "type": ["string", "null"],
+                "enum": [*feature.values, None],
+            }
+        else:
+            properties[feature.name] = {"type": ["string", "null"], "maxLength": LARGEST_CELL}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": properties,
+        "required": list(spec.names),
+        "additionalProperties": False,
+    }
+
+
+def check_row(spec: FeatureSpec, row: object) -> dict[str, str | None]:
+    """One request row as text cells in the specification's order.
+
+    Raises:
+        PredictionInputError: `predict.row_invalid`, `predict.feature_missing`,
+            `predict.feature_unknown`, `predict.type`, `predict.not_a_number`,
+            `predict.category_unknown`, `predict.too_long`, with a pointer into the row. The message
+            never holds a value.
+    """
+    if not isinstance(row, Mapping):
+        raise PredictionInputError("a row must be an object", code="predict.row_invalid")
+    known = set(spec.names)
+    for name in row:
+        if name not in known:
+            # An unknown name is the caller's own text, so it is shown only if it looks like a name.
+            shown = f"/{name}" if isinstance(name, str) and _PLAIN.fullmatch(name) else ""
+            raise PredictionInputError(
+                "the model has no such feature", code="predict.feature_unknown", pointer=shown
+            )
+    checked: dict[str, str | None] = {}
+    for feature in spec.features:
+        pointer = f"/{_escaped(feature.name)}"
+        if feature.name not in row:
+            raise PredictionInputError(
+                "a feature is missing; send null for an unknown value",
+                code="predict.feature_missing",
+                pointer=pointer,
+            )
+        value = row[feature.name]
+        if value is None:
+            checked[feature.name] = None
+        elif isinstance(feature, Numeric):
+            checked[feature.name] = _number(value, pointer)
+        else:
+            checked[feature.name] = _text(value, pointer)
+            if isinstance(feature, Category) and checked[feature.name] not in feature.values:
+                raise PredictionInputError(
+                    "not one of the values that the schema lists; send null for an unknown value",
+                    code="predict.category_unknown",
+                    pointer=pointer,
+                )
+    return checked
+
+
+def _number(value: object, pointer: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise PredictionInputError("must be a number", code="predict.type", pointer=pointer)
+    try:
+        text = str(value)
+        finite = len(text) <= LARGEST_CELL and math.isfinite(float(text))
+    except (ValueError, OverflowError):
+        finite = False
+    if not finite:
+        raise PredictionInputError(
+            "must be a finite number", code="predict.not_a_number", pointer=pointer
+        )
+    return text.strip()
+
+
+def _text(value: object, pointer: str) -> str:
+    if not isinstance(value, str):
+        raise PredictionInputError("must be a text", code="predict.type", pointer=pointer)
+    if len(value) > LARGEST_CELL:
+        raise PredictionInputError(
+            f"must be at most {LARGEST_CELL} characters", code="predict.too_long", pointer=pointer
+        )
+    return value.strip()
+
+
+def _escaped(name: str) -> str:
+    """RFC 6901 §3."""
+    return name.replace("~", "~0").replace("/", "~1")
