@@ -26,7 +26,7 @@ from cryptography.exceptions import InvalidTag
 from typing_extensions import Buffer
 
 from governance.errors import SealError, SuiteError
-from governance.suites import TAG_LENGTH, Aead, Octets, Suite, suite
+from governance.suites import TAG_LENGTH, Aead, Octets, Suite, joined, suite
 
 MAGIC: Final = b"PTCS"
 VERSION: Final = 1
@@ -49,9 +49,8 @@ class Identity:
     object_id: str
 
     def encoded(self) -> bytes:
-        """Each part behind its length, so that no two identities have the same bytes."""
-        parts = (part.encode() for part in (self.tenant, self.kind, self.object_id))
-        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        """The identity's part of the associated data."""
+        return joined(self.tenant, self.kind, self.object_id)
 
 
 def sealed_size(size: int) -> int:
