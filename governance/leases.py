@@ -25,7 +25,7 @@ from governance.models import Job
 from governance.models.jobs import JobState
 from governance.scoping import across_tenants
 
-LEASE: Final = timedelta(seconds=30)
+LEASE: Final = timedelta(seconds=60)
 RESEND_AFTER: Final = timedelta(seconds=15)
 
 
