@@ -157,3 +157,26 @@ CONFLICTS: Final[tuple[tuple[Role, Role], ...]] = (
     (_O, _E),
     (_P, _S),
 )  # fmt: skip
+
+
+def matrix() -> str:
+    """The role matrix as Markdown: docs/roles.md holds it, and a test compares the two."""
+    roles = list(Role)
+    head = "| | " + " | ".join(role.value for role in roles) + " |"
+    lines = [head, "|---" * (len(roles) + 1) + "|"]
+    for permission in Permission:
+        cells = ["✓" if role in GRANTS[permission] else "" for role in roles]
+        lines.append(f"| `{permission.value}` | " + " | ".join(cells) + " |")
+    lines += ["", head, "|---" * (len(roles) + 1) + "|"]
+    for kind, hands in PROPOSALS.items():
+        cells = [
+            "proposes"
+            if role in hands.proposed_by
+            else "approves"
+            if role in hands.approved_by
+            else ""
+            for role in roles
+        ]
+        lines.append(f"| `{kind.value}` | " + " | ".join(cells) + " |")
+    pairs = ", ".join(f"{one.value} and {other.value}" for one, other in CONFLICTS)
+    return "\n".join([*lines, "", f"Never held by one person: {pairs}.", ""])
