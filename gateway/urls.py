@@ -2,11 +2,14 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.i18n import set_language
 
 from gateway import health
+from gateway.bindings import reads_no_tenant_data
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("i18n/set", reads_no_tenant_data(reason="a cookie")(set_language), name="set_language"),
     path("api/", include("gateway.api.urls")),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

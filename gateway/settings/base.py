@@ -8,8 +8,8 @@ from gateway.settings.env import BASE_DIR, Environment
 from gateway.settings.queues import celery
 
 INSTALLED_APPS = [
-    "unfold",  # before the admin: its templates win
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",  # before the admin: its templates win
+    "gateway.console.apps.ConsoleConfig",  # django.contrib.admin, on our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -36,6 +36,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "gateway.tenancy.Tenancy",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -128,6 +129,8 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Portcullis",
     "SITE_SYMBOL": "shield_lock",
     "SHOW_LANGUAGES": True,
+    # In the place of unfold's own link, which leads to Django's password form.
+    "ACCOUNT": {"navigation": [{"title": "API", "link": "/api/docs"}]},
 }
 
 # What `derive` fills in; declared here for those who read settings, and for the type checker.

@@ -243,7 +243,9 @@ def test_secret_key_of_two_first_starts_agrees(tmp_path: Path) -> None:
 
 def test_unfold_comes_before_the_admin() -> None:
     apps = base.INSTALLED_APPS
-    assert apps.index("unfold") < apps.index("django.contrib.admin")
+    assert apps.index("unfold.apps.BasicAppConfig") < apps.index(
+        "gateway.console.apps.ConsoleConfig"
+    )
 
 
 def test_development_needs_nothing(

@@ -1,0 +1,1 @@
+"""The console: Django's admin, read-only, with buttons that call actions."""
