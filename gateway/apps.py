@@ -12,7 +12,7 @@ class GatewayConfig(AppConfig):
     label = "gateway"
 
     def ready(self) -> None:
-        """Make our Celery application the current one, and register the system checks."""
+        """Make our Celery application the current one; register system checks and wrapped keys."""
         # By name: these modules exist for what importing them registers.
-        for module in ("gateway.celery", "gateway.checks"):
+        for module in ("gateway.celery", "gateway.checks", "gateway.peppers"):
             import_module(module)

@@ -179,3 +179,15 @@ class CallClaim(TenantOwned):
 
     def __str__(self) -> str:
         return self.request_id
+
+
+class Pepper(models.Model):
+    """A secret under which API keys are hashed, wrapped by the root key. Of no tenant."""
+
+    version = models.PositiveIntegerField(primary_key=True)
+    wrapped = models.BinaryField()
+    root_version = models.PositiveIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"pepper {self.version}"

@@ -1,0 +1,127 @@
+"""The models of this process: opened, checked, kept warm; one row in, a score and its reasons out.
+
+Imports torch: the doors reach this module when the first call comes. An artifact is unsealed from
+the object store, its SHA-256 compared with the registered one, and its network rebuilt from an
+allow-list (`training.artifacts`). Explanations are made against rows that nobody is: the background
+follows from the public feature specification, and must have the digest that was registered before
+the first call.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from audit import explanations
+from gateway.errors import ServingError
+from governance import vault
+from governance.scoping import across_tenants
+from training.backgrounds import ORIGIN, synthetic_background
+from training.features import FeatureSpec
+from training.models import ModelVersion
+from training.serving import LoadedModel, ModelCache
+
+MODELS: Final = ModelCache()
+THRESHOLD: Final = 0.5
+BACKGROUND_ROWS: Final = 32
+BACKGROUND_SEED: Final = 0
+
+_BACKGROUNDS_AT_MOST: Final = 256
+_backgrounds: dict[str, explanations.Background] = {}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model says of one row.
+
+    Attributes:
+        score: probability of the positive label, rounded to `training.serving.PLACES`.
+        label: the positive label from `THRESHOLD` on, else the negative one.
+        explanation: the full explanation record, where it was asked for.
+    """
+
+    score: float
+    label: str
+    explanation: dict[str, Any] | None
+
+
+def loaded(version: ModelVersion) -> LoadedModel:
+    """The model of a released version, warm after its first call in this process.
+
+    Raises:
+        ArtifactError: the stored bytes are not the registered ones.
+        SealError: they do not open.
+    """
+    return MODELS.get(version.artifact_digest, lambda: _unsealed(version))
+
+
+def score(
+    model: LoadedModel,
+    version: ModelVersion,
+    row: dict[str, str | None],
+    *,
+    explain: bool,
+    record_id: str,
+    commitment: str,
+) -> Scored:
+    """Score one checked row, and explain the score.
+
+    Args:
+        model: of `loaded(version)`.
+        version: what the background was registered with.
+        row: of `LoadedModel.check_row`.
+        explain: whether to make an explanation record.
+        record_id: identity of the prediction; seeds the explanation.
+        commitment: the keyed hash of the row that the log and the record hold.
+
+    Raises:
+        ServingError: the background is not the registered one.
+        ExplanationError: a score is not finite.
+    """
+    probability = float(model.predict_proba([row])[0])
+    target = model.spec.target
+    record = None
+    if explain:
+        record = explanations.explain_row(
+            model.predict_columns,
+            [row[name] for name in model.spec.names],
+            background(model, version),
+            record_id=record_id,
+            model_digest=model.digest,
+            input_commitment=commitment,
+        )
+    label = target.positive if probability >= THRESHOLD else target.negative
+    return Scored(probability, label, record)
+
+
+def background(model: LoadedModel, version: ModelVersion) -> explanations.Background:
+    """The rows that a version's scores are explained against.
+
+    Raises:
+        ServingError: `serving.background_differs`: they are not those of the registration.
+    """
+    known = _backgrounds.get(model.digest)
+    if known is None:
+        known = registered_background(model.spec)
+        if len(_backgrounds) >= _BACKGROUNDS_AT_MOST:
+            _backgrounds.clear()
+        _backgrounds[model.digest] = known
+    if known.digest() != version.background_digest:
+        raise ServingError(
+            "the background of this model's explanations is not the registered one",
+            code="serving.background_differs",
+        )
+    return known
+
+
+def registered_background(spec: FeatureSpec) -> explanations.Background:
+    """The background that follows from a feature specification."""
+    return explanations.Background.from_rows(
+        synthetic_background(spec, BACKGROUND_ROWS, BACKGROUND_SEED), spec.names, ORIGIN
+    )
+
+
+def _unsealed(version: ModelVersion) -> bytes:
+    with (
+        across_tenants(reason="a license reaches the model of another tenant"),
+        vault.open_object(version.artifact) as reader,
+    ):
+        return reader.read()
