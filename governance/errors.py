@@ -46,6 +46,13 @@ class ObjectMissingError(GovernanceError):
     code = "objects.missing"
 
 
+class ErasedError(GovernanceError):
+    """What is asked for was erased: its key was deleted on purpose."""
+
+    code = "crypto.erased"
+    kind = Kind.NOT_FOUND
+
+
 class UploadError(GovernanceError):
     """An upload was refused: too large, without a tenant, more than one file, or broken off."""
 
