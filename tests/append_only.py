@@ -4,22 +4,27 @@ Django empties the tables of a transactional test with DELETE or TRUNCATE, which
 refuse. Both functions run the SQL of the migrations themselves; product code has nothing like it.
 """
 
+from collections.abc import Callable
+
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from audit.triggers import declared, drop_sql, install_sql
+from audit.triggers import Table, declared, drop_sql, install_sql
 
 
 def drop_triggers(connection: BaseDatabaseWrapper) -> None:
     """Take the triggers off every table that a migration has made append-only."""
-    with connection.cursor() as cursor:
-        for table in declared(connection):
-            for statement in drop_sql(connection.vendor, table):
-                cursor.execute(statement)
+    _run(connection, drop_sql)
 
 
 def create_triggers(connection: BaseDatabaseWrapper) -> None:
     """Put them back."""
-    with connection.cursor() as cursor:
+    _run(connection, install_sql)
+
+
+def _run(connection: BaseDatabaseWrapper, sql: Callable[[str, Table], list[str]]) -> None:
+    # One transaction: each statement alone would be a write to disk of its own.
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         for table in declared(connection):
-            for statement in install_sql(connection.vendor, table):
+            for statement in sql(connection.vendor, table):
                 cursor.execute(statement)

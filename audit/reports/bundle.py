@@ -118,7 +118,7 @@ class _Job:
         self.generated_at = generated_at
         self.files: dict[str, tuple[str, int]] = {}
         self.leaves = Leaf.objects.filter(
-            entry_id__in=wanted.order_by().values("pk"), index__lt=self.head.size
+            entry_id__in=wanted.values("pk"), index__lt=self.head.size
         ).order_by("index")
         self.pending = wanted.count() - self.leaves.count()
         self.reader: TileHashes = hash_reader(self.head.size)
