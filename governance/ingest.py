@@ -7,7 +7,7 @@ nothing; whoever takes the job over starts from the quarantined file again.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from governance.anonymization.release import rescan, transform_chunk
 from governance.errors import ConflictError, LostLeaseError, RefusedError
 from governance.leases import Lease
 from governance.models import Dataset, Tenant
-from governance.models.datasets import DatasetState
+from governance.models.datasets import DatasetState, entity_totals
 from governance.permissions import ProposalKind
 from governance.rbac import UserActor, ingest_worker
 from governance.recognition.plan import ColumnPlan
@@ -169,24 +169,23 @@ def _make(dataset: Dataset, plan: ColumnPlan, lease: Lease) -> Sealed:
     """Treat every chunk, look at what came out, seal it."""
     keys = operator_keys(dataset.tenant)
     counts: dict[str, dict[str, int]] = {}
-    rows, leaks = 0, 0
+    rows = 0
     out = [column for column in plan.columns if column.declared != "drop"]
     with _source(dataset) as file, ObjectWriter(dataset.tenant, "version") as writer:
         table = _open(dataset, file)
         digesting = _Digesting(writer)
         parquet = ParquetChunkWriter(digesting, [column.name for column in out])
-        for chunk in table.chunks(ROWS):
-            treated, found = transform_chunk(chunk.columns, plan, keys)
-            leaks += sum(n for by in rescan(treated, plan).values() for n in by.values())
-            if leaks:
-                raise RefusedError(
-                    f"the re-scan of the output found personal data near row {chunk.first_row}",
-                    code="release.leaks",
-                )
-            parquet.write(treated)
-            _add(counts, found)
-            rows += chunk.rows
-            _beat(lease, "anonymize", rows, dataset.rows or 0)
+        try:
+            for chunk in table.chunks(ROWS):
+                treated, found = transform_chunk(chunk.columns, plan, keys)
+                _refuse_leaks(treated, plan, chunk.first_row)
+                parquet.write(treated)
+                _add(counts, found)
+                rows += chunk.rows
+                _beat(lease, "anonymize", rows, dataset.rows or 0)
+        except BaseException:
+            parquet.abandon()
+            raise
         parquet.close()
         stored = writer.finish()
     return Sealed(
@@ -203,10 +202,19 @@ def _make(dataset: Dataset, plan: ColumnPlan, lease: Lease) -> Sealed:
             for column in out
         ],
         entity_counts=counts,
-        leaks=leaks,
+        leaks=0,  # a chunk with any has stopped the work
         digest=digesting.hexdigest(),
         detector=plan.detector,
     )
+
+
+def _refuse_leaks(treated: Mapping[str, Sequence[str | None]], plan: ColumnPlan, row: int) -> None:
+    found = entity_totals(rescan(treated, plan))
+    if found:
+        named = ", ".join(f"{entity}: {count}" for entity, count in sorted(found.items()))
+        raise RefusedError(
+            f"the re-scan of the output found {named}, from row {row} on", code="release.leaks"
+        )
 
 
 class _Digesting:

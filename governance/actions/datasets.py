@@ -20,7 +20,7 @@ from governance.models import (
     StoredObject,
     Tenant,
 )
-from governance.models.datasets import DatasetState
+from governance.models.datasets import DatasetState, entity_totals
 from governance.models.jobs import JobState
 from governance.permissions import Permission, ProposalKind
 from governance.rbac import SystemActor, UserActor
@@ -157,7 +157,7 @@ def finish_profile(
         columns=found.columns,
         plan=plan.digest,
         detector=found.detector,
-        entities=_by_entity(found.entity_counts),
+        entities=entity_totals(found.entity_counts),
         **({} if proposal is None else {"proposal": proposal.reference}),
     )
     lease.end(JobState.DONE)
@@ -277,7 +277,7 @@ def finish_anonymization(
         digest=made.digest,
         plan=plan.digest,
         detector=made.detector,
-        entities=_by_entity(made.entity_counts),
+        entities=entity_totals(made.entity_counts),
         leaks=made.leaks,
         object=made.stored.reference,
     )
@@ -376,12 +376,3 @@ def _propose_plan(
     dataset.state = DatasetState.PROPOSED
     dataset.error_code = dataset.error_detail = ""
     return version
-
-
-def _by_entity(counts: dict[str, dict[str, int]]) -> dict[str, int]:
-    """Counts by entity alone: a column's name may itself be personal, and stays out of the log."""
-    total: dict[str, int] = {}
-    for found in counts.values():
-        for entity, count in found.items():
-            total[entity] = total.get(entity, 0) + count
-    return total

@@ -164,3 +164,12 @@ class DatasetVersion(TenantOwned):
     def reference(self) -> str:
         """The id that the log holds."""
         return f"version:{self.id}"
+
+
+def entity_totals(counts: dict[str, dict[str, int]]) -> dict[str, int]:
+    """Counts by entity alone: a column's name may itself be personal, and stays out of the log."""
+    total: dict[str, int] = {}
+    for found in counts.values():
+        for entity, count in found.items():
+            total[entity] = total.get(entity, 0) + count
+    return total

@@ -195,6 +195,12 @@ class ParquetChunkWriter:
         self._flush()
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Let go of a file that will be thrown away: pyarrow would else complain when collected."""
+        self._held = []
+        self._rows = self._bytes = 0
+        self._writer.close()
+
     def _flush(self) -> None:
         if self._rows:
             table = pa.Table.from_batches(self._held, self._schema)
