@@ -8,3 +8,9 @@ class TrainingConfig(AppConfig):
 
     name = "training"
     label = "training"
+
+    def ready(self) -> None:
+        """Say what approvals and jobs of this package do."""
+        from training import effects  # noqa: PLC0415  # models are not loaded before
+
+        effects.register()

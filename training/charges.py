@@ -1,10 +1,11 @@
 """What a run charges to a dataset's budget: a mechanism, and the part of the rows that it touched.
 
-Rows are split once for each dataset by a keyed hash of their place (`training.split`), whatever they
-say. So a record is trained on or held out, never both, in every run on every version; charges to the
-two parts compose in parallel (the larger one counts), charges to one part add.
+Rows are split once for each dataset by a keyed hash of their place (`training.split`), whatever
+they say. So a record is trained on or held out, never both, in every run on every version; charges
+to the two parts compose in parallel (the larger one counts), charges to one part add.
 
-Pure arithmetic; Rényi curves come from `training.accounting`, which is imported late: it loads torch.
+Pure arithmetic; Rényi curves come from `training.accounting`, which is imported late: it loads
+torch.
 """
 
 from collections import Counter

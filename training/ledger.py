@@ -2,41 +2,32 @@
 
     reserve      in the action that admits a run: all that the attempt may do, if the Rényi filter
                  admits it after everything recorded for the dataset
-    write ahead  in a small durable transaction of its own, before the steps run; never more than was
-                 reserved, never by a worker that lost its lease
+    write ahead  in a durable transaction of its own, before the steps run; never more than was
+                 reserved, never by a worker that lost its lease (`training.write_ahead`)
     close        in the action that ends the attempt: what was written ahead is the charge
 
-An open attempt costs what it reserved, a closed one what was written ahead, whether or not the run came
-to a result. So a crash at any moment leaves the dataset charged with at least what touched it.
+An open attempt costs what it reserved, a closed one what was written ahead, whether or not the run
+came to a result. So a crash at any moment leaves the dataset charged with at least what touched it.
 
-Every write holds the row lock of the budget (SQLite's IMMEDIATE transactions serialize by themselves).
-ε is derived from the lines each time it is asked for and stored nowhere.
+Every write holds the row lock of the budget (SQLite's IMMEDIATE transactions serialize by
+themselves). ε is derived from the lines each time it is asked for and stored nowhere.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
 
 from audit.canonical import decimal
 from governance.models import Dataset
-from training.charges import Charge, cost, covers
+from training.charges import Charge, cost
 from training.errors import BudgetError, LedgerError
 from training.mechanisms import Purpose, exact
 from training.models import Budget, BudgetEntry, Guarantee, LedgerKind, Run
 from training.renyi import check_epsilon
-
-
-class Fence(Protocol):
-    """The right to go on writing: a worker's lease."""
-
-    def check(self) -> None:
-        """Raise unless the right still holds, and keep it until the transaction ends."""
-        ...
 
 
 @dataclass
@@ -67,9 +58,12 @@ class Account:
 
 
 def budget_of(dataset: Dataset) -> Budget:
-    """The budget of a dataset, made at its first use with the settings' cap and δ. Inside an action."""
+    """The budget of a dataset, locked, made at its first use with the settings' cap and δ.
+
+    Called inside an action: what else is asked of the same dataset waits until it commits.
+    """
     budget: Budget
-    budget, _ = Budget.objects.get_or_create(
+    budget, _ = Budget.objects.select_for_update().get_or_create(
         dataset=dataset,
         defaults={
             "tenant_id": dataset.tenant_id,
@@ -97,6 +91,25 @@ def account(run: Run, attempt: int) -> Account:
     return found
 
 
+def lock(budget: UUID) -> Budget:
+    """The budget under its row lock, until the transaction ends."""
+    locked: Budget = Budget.objects.select_for_update().get(pk=budget)
+    return locked
+
+
+def budget_id(run: Run, attempt: int) -> UUID:
+    """The budget that an attempt was reserved from.
+
+    Raises:
+        LedgerError: it never was.
+    """
+    first = BudgetEntry.objects.filter(run=run, attempt=attempt, sequence=0).first()
+    if first is None:
+        raise LedgerError("this attempt was never admitted", code="ledger.not_reserved")
+    budget: UUID = first.budget_id
+    return budget
+
+
 def check_fits(budget: Budget, charges: Sequence[Charge]) -> None:
     """Refuse charges that do not fit after everything recorded for the dataset.
 
@@ -122,7 +135,7 @@ def reserve(budget: Budget, run: Run, attempt: int, charges: Sequence[Charge]) -
         BudgetError: `budget.exceeded`.
         LedgerError: the attempt has lines already, or a DP run reserves nothing.
     """
-    locked = _lock(budget.pk)
+    locked = lock(budget.pk)
     if account(run, attempt).lines:
         raise LedgerError("this attempt has a reservation already", code="ledger.reserved")
     if bool(charges) != (run.guarantee == Guarantee.DP):
@@ -131,37 +144,13 @@ def reserve(budget: Budget, run: Run, attempt: int, charges: Sequence[Charge]) -
     _write(locked, run, attempt, LedgerKind.RESERVE, charges, line=0)
 
 
-def write_ahead(run: Run, attempt: int, charges: Sequence[Charge], fence: Fence) -> None:
-    """Record what is about to touch the data, durably, before it does.
-
-    Args:
-        run: whose steps they are.
-        attempt: which attempt of it.
-        charges: what is about to run; none for a run without a DP guarantee.
-        fence: the worker's lease, checked in the same transaction.
-
-    Raises:
-        LostLeaseError: another worker holds the run's job; nothing is written.
-        LedgerError: nothing was reserved, not this much, or the attempt is closed.
-    """
-    with transaction.atomic(durable=True):
-        fence.check()
-        budget = _lock(_budget_id(run, attempt))
-        known = account(run, attempt)
-        if known.closed:
-            raise LedgerError("this attempt is closed", code="ledger.closed")
-        if not covers(known.reserved, [*known.ahead, *charges]):
-            raise LedgerError("more would run than was reserved", code="ledger.not_reserved")
-        _write(budget, run, attempt, LedgerKind.AHEAD, charges, line=known.lines)
-
-
 def close(run: Run, attempt: int) -> Account:
     """Say that nothing more of this attempt will run. Called inside the action that ends it.
 
     Raises:
         LedgerError: the attempt was never reserved, or is closed already.
     """
-    budget = _lock(_budget_id(run, attempt))
+    budget = lock(budget_id(run, attempt))
     known = account(run, attempt)
     if known.closed:
         raise LedgerError("this attempt is closed", code="ledger.closed")
@@ -292,18 +281,6 @@ def _enter(known: Account, entry: BudgetEntry) -> None:
             known.touched = True
         case LedgerKind.CLOSE:
             known.closed = True
-
-
-def _lock(budget: Any) -> Budget:
-    locked: Budget = Budget.objects.select_for_update().get(pk=budget)
-    return locked
-
-
-def _budget_id(run: Run, attempt: int) -> Any:
-    first = BudgetEntry.objects.filter(run=run, attempt=attempt, sequence=0).first()
-    if first is None:
-        raise LedgerError("this attempt was never admitted", code="ledger.not_reserved")
-    return first.budget_id
 
 
 def _write(

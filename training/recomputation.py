@@ -72,7 +72,7 @@ def recompute(budget: Budget) -> Recomputed:
     )
     attempts: dict[tuple[Any, int], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        attempts[row["run_id"], row["attempt"]].append(row)
+        attempts[row["run_id"], row["attempt"]].append(dict(row))
     faults: list[str] = []
     spent: Steps = Counter()
     due: Steps = Counter()
@@ -125,7 +125,7 @@ def _epsilon(steps: Steps, delta: Decimal) -> float:
             if sampling != _EVERY_ROW:
                 event = PoissonSampledDpEvent(sampling / _EVERY_ROW, event)
             accountant.compose(SelfComposedDpEvent(event, count))
-        curves.append(list(accountant.rdp))
+        curves.append([float(value) for value in accountant.rdp])
     if not any(any(curve) for curve in curves):
         return 0.0
     worst = [max(values) for values in zip(*curves, strict=True)]

@@ -1,8 +1,9 @@
 """Which rows of a dataset are held out: decided by their place and the dataset's id, for ever.
 
-The split reads nothing of a row, so it costs no ε. It is the same for every run and every version of
-a dataset, which is what lets charges to the two parts compose in parallel (`training.charges`). That
-holds only while row i is the same record in each version, so a version that lost rows is not trained on.
+The split reads nothing of a row, so it costs no ε. It is the same for every run and every version
+of a dataset, which is what lets charges to the two parts compose in parallel (`training.charges`).
+That holds only while row i is the same record in each version, so a version that lost rows is not
+trained on.
 """
 
 import hashlib

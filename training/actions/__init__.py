@@ -1,0 +1,1 @@
+"""What training can do: list this folder."""

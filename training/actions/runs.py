@@ -1,0 +1,412 @@
+"""A run's way: requested, admitted, begun, finished or stopped; cancelled or tried again.
+
+awaiting_approval ─► queued ─► running ─► finished
+│               │          ├────► failed ─────┐
+└───────────────┴──────────┴────► cancelled ──┴─► (retry: a new attempt, a new reservation)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+from django.db.models import Max
+from django.utils import timezone
+from django.utils.text import slugify
+
+from audit.canonical import canonical, decimal
+from audit.events import Event
+from audit.recording import Record, action
+from governance import approvals
+from governance.errors import InvalidError, RefusedError
+from governance.leases import Lease
+from governance.models import DatasetVersion, Job, Proposal, PurposeGrant, StoredObject
+from governance.models.jobs import JobState
+from governance.permissions import Permission
+from governance.rbac import SystemActor, UserActor
+from training import ledger
+from training.admission import (
+    QUEUES,
+    TRAIN,
+    admit_or_propose,
+    approval_needed,
+    locked,
+)
+from training.config import Guarantee as Promise
+from training.config import ModelKind, Plan
+from training.errors import BudgetError, ConfigError, RunRefusedError, RunStateError
+from training.mechanisms import exact
+from training.models import Guarantee, Model, ModelVersion, Run, RunState
+from training.planning import Request, check_unchanged, is_public, parse_epsilon, prepare
+
+Choice = TypeVar("Choice", bound=Enum)
+
+ENDED: Final = (RunState.FAILED, RunState.CANCELLED)
+
+
+@action(Event.RUN_REQUESTED, requires=Permission.RUN_REQUEST)
+def request_run(  # noqa: PLR0913 - one argument a field of the form
+    record: Record,
+    actor: UserActor,
+    version: DatasetVersion,
+    *,
+    target: str,
+    purpose: str,
+    epsilon: object,
+    model: str = ModelKind.MLP.value,
+    positive: str = "",
+    name: str = "",
+    guarantee: str = Guarantee.DP.value,
+    config: Mapping[str, object] | None = None,
+    queue: str = QUEUES[0],
+    idempotency_key: str = "",
+) -> Run:
+    """Ask for a run on a sealed version; it is queued, or waits for approval, or is refused.
+
+    Args:
+        record: filled here.
+        actor: the engineer.
+        version: what to train on.
+        target: column to predict.
+        purpose: one that the dataset was granted.
+        epsilon: ε asked for all that touches the data: a number or a decimal string.
+        model: `linear` or `mlp`.
+        positive: the positive label, where the dataset's declaration does not name it.
+        name: what the model is called; the dataset and the target, if not given.
+        guarantee: `dp`; `waived` needs two approvals, `public-data` a dataset declared public.
+        config: fields of the training configuration out of `planning.CHOICES`.
+        queue: `train.cpu` or `train.gpu`.
+        idempotency_key: the same key with the same request gives the same run.
+
+    Raises:
+        RefusedError: `purpose.not_granted`.
+        ConfigError: `run.target_missing`, `run.epsilon_invalid`, or another field out of range.
+        FeatureError: the dataset's declaration does not fit.
+        RunRefusedError: `run.not_public`, `run.target_barred`, `run.rows_differ`.
+        BudgetError: `budget.over_cap`, `budget.exceeded`, `budget.unreachable`.
+        RunStateError: `model.name_taken`, `run.idempotency_conflict`.
+    """
+    dataset = version.dataset
+    _check_purpose(version, purpose)
+    promised = _one_of(Guarantee, guarantee, "guarantee")
+    if promised is Guarantee.PUBLIC_DATA and not is_public(dataset.declarations):
+        raise RunRefusedError("this dataset was not declared public", code="run.not_public")
+    if queue not in QUEUES:
+        raise ConfigError("there is no such queue", code="run.queue_invalid", pointer="/queue")
+    asked = parse_epsilon(epsilon)
+    budget = ledger.budget_of(dataset)
+    if promised is Guarantee.DP and asked > budget.epsilon_cap:
+        raise BudgetError(
+            "ε is over the cap of this dataset's privacy budget", code="budget.over_cap"
+        )
+    prepared = prepare(
+        version,
+        Request(
+            target=target,
+            positive=positive,
+            epsilon=asked,
+            delta=float(budget.delta),
+            model=_one_of(ModelKind, model, "model"),
+            guarantee=Promise(promised.value),
+            chosen=config or {},
+        ),
+    )
+    run = Run(
+        tenant_id=version.tenant_id,
+        version=version,
+        purpose=purpose,
+        target=target,
+        positive=positive,
+        model_name=name or slugify(f"{dataset.name}-{target}")[:80] or dataset.name,
+        guarantee=promised,
+        epsilon=asked,
+        config=canonical(prepared.config.as_dict()),
+        config_digest=prepared.config.digest(),
+        plan=prepared.plan.as_dict(),
+        state=RunState.AWAITING_APPROVAL,
+        queue=queue,
+        idempotency_key=idempotency_key,
+        requested_by_id=actor.user_id,
+    )
+    proposal = None
+    earlier = _asked_before(run)
+    if earlier is None:
+        _claim_name(run)
+        run.save(force_insert=True)
+        proposal = admit_or_propose(run, actor.user_id)
+    else:
+        run = earlier
+        proposal = _proposal_of(run)
+    record.facts(
+        run=run.reference,
+        purpose=purpose,
+        guarantee=promised.value,
+        epsilon=f"{asked:f}",
+        delta=exact(float(budget.delta)),
+        config=run.config_digest,
+        state=run.state,
+        **({} if proposal is None else {"proposal": proposal.reference}),
+    )
+    return run
+
+
+@action(Event.RUN_CANCELLED, requires=Permission.RUN_CANCEL)
+def cancel_run(record: Record, actor: UserActor, run: Run) -> Run:
+    """Stop a run: at once and free of charge where nobody works on it, else by asking its worker.
+
+    A worker stops before its next block of steps; what it wrote ahead stays charged.
+
+    Raises:
+        RunStateError: it has ended.
+    """
+    del actor
+    run = locked(run, RunState.AWAITING_APPROVAL, RunState.QUEUED, RunState.RUNNING)
+    if run.state == RunState.AWAITING_APPROVAL:
+        _withdraw(run)
+        _end(run, RunState.CANCELLED)
+    elif _take_back(run):
+        ledger.close(run, run.attempt)
+        _end(run, RunState.CANCELLED)
+    else:
+        Job.objects.filter(kind=TRAIN, subject=run.reference, state=JobState.RUNNING).update(
+            cancel_asked=True
+        )
+    record.facts(state=run.state)
+    return run
+
+
+@action(Event.RUN_RETRIED, requires=Permission.RUN_REQUEST)
+def retry_run(record: Record, actor: UserActor, run: Run) -> Run:
+    """Try an ended run again: a new attempt, which reserves anew; what was spent stays spent.
+
+    Raises:
+        RunStateError: it has not failed and was not cancelled.
+        RefusedError: `purpose.not_granted`: the purpose was withdrawn meanwhile.
+        RunRefusedError: `run.declarations_changed`.
+        BudgetError: `budget.over_cap`, `budget.exceeded`.
+    """
+    run = locked(run, *ENDED)
+    _check_purpose(run.version, run.purpose)
+    check_unchanged(run)
+    cap = ledger.budget_of(run.version.dataset).epsilon_cap
+    if run.guarantee == Guarantee.DP and run.epsilon > cap:
+        raise BudgetError(
+            "ε is over the cap of this dataset's privacy budget", code="budget.over_cap"
+        )
+    run.attempt += 1
+    run.started_at = run.ended_at = None
+    run.error_code = ""
+    run.save(update_fields=["attempt", "started_at", "ended_at", "error_code"])
+    admit_or_propose(run, actor.user_id)
+    record.facts(attempt=run.attempt, epsilon=f"{run.epsilon:f}", state=run.state)
+    return run
+
+
+@action(Event.RUN_BEGUN, requires=Permission.RUN_FINISH)
+def begin_run(
+    record: Record, actor: SystemActor, run: Run, *, lease: Lease, noise_source: str
+) -> Run:
+    """A worker starts an attempt: it may read the data once this has committed.
+
+    A worker that takes over from one that wrote nothing ahead begins the same attempt again.
+
+    Raises:
+        LostLeaseError: another worker holds the job.
+        RunStateError: the run has ended, or something of this attempt touched the data already.
+        RunRefusedError: `run.declarations_changed`.
+    """
+    del actor
+    run = locked(run, RunState.QUEUED, RunState.RUNNING)
+    lease.check()
+    if ledger.account(run, run.attempt).touched:
+        raise RunStateError("this attempt touched the data already", code="run.worker_lost")
+    check_unchanged(run)
+    run.state = RunState.RUNNING
+    run.started_at = timezone.now()
+    run.save(update_fields=["state", "started_at"])
+    plan = Plan.from_dict(run.plan)
+    record.facts(
+        attempt=run.attempt,
+        plan=plan.digest(),
+        noise_multiplier=exact(plan.noise_multiplier),
+        sample_rate=decimal(plan.sample_rate, 12),
+        steps=plan.steps,
+        max_grad_norm=decimal(plan.max_grad_norm),
+        noise_source=noise_source,
+        queue=run.queue,
+    )
+    return run
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a finished attempt leaves. Figures are of this run alone."""
+
+    stored: StoredObject  # not saved yet
+    artifact_digest: str
+    background_digest: str
+    card: dict[str, Any]
+    card_digest: str
+    epsilon_pld: float | None  # None without a DP guarantee
+    auroc: float
+
+
+@action(Event.RUN_FINISHED, requires=Permission.RUN_FINISH)
+def finish_run(
+    record: Record, actor: SystemActor, run: Run, *, lease: Lease, made: Made
+) -> ModelVersion:
+    """Register the model version, close the attempt's account and free the job, all or none.
+
+    Raises:
+        LostLeaseError: another worker holds the job; nothing is written.
+        RunStateError: the run is not running.
+    """
+    del actor
+    run = locked(run, RunState.RUNNING)
+    lease.end(JobState.DONE)
+    closed = ledger.close(run, run.attempt)
+    model = Model.objects.select_for_update().get(tenant_id=run.tenant_id, slug=run.model_name)
+    last = model.versions.aggregate(last=Max("number"))["last"] or 0
+    made.stored.save(force_insert=True)
+    version = ModelVersion.objects.create(
+        tenant_id=run.tenant_id,
+        model=model,
+        number=last + 1,
+        run=run,
+        artifact=made.stored,
+        artifact_digest=made.artifact_digest,
+        background_digest=made.background_digest,
+        guarantee=run.guarantee,
+        card=made.card,
+        card_digest=made.card_digest,
+    )
+    _end(run, RunState.FINISHED)
+    figures = {}
+    if run.guarantee == Guarantee.DP:
+        delta = float(run.version.dataset.budget.delta)
+        figures = {
+            "epsilon": decimal(ledger.spent_by(run, run.attempt, delta)),
+            "epsilon_pld": decimal(made.epsilon_pld or 0.0),
+            "delta": exact(delta),
+        }
+    record.facts(
+        attempt=run.attempt,
+        steps=closed.steps,
+        guarantee=run.guarantee,
+        model=version.reference,
+        artifact=made.artifact_digest,
+        auroc=decimal(made.auroc),
+        **figures,
+    )
+    return version
+
+
+@action(Event.RUN_STOPPED, requires=Permission.RUN_FINISH)
+def stop_run(
+    record: Record, actor: SystemActor, run: Run, *, lease: Lease, state: RunState, code: str
+) -> Run:
+    """Write down that an attempt ended without a model; what it wrote ahead stays charged.
+
+    Args:
+        record: filled here.
+        actor: the training worker.
+        run: whose attempt it was.
+        lease: the worker's.
+        state: `failed`, or `cancelled` where somebody asked for that.
+        code: why, as a stable code.
+
+    Raises:
+        LostLeaseError: another worker holds the job; nothing is written.
+    """
+    del actor
+    run = locked(run, RunState.QUEUED, RunState.RUNNING)
+    cancelled = state is RunState.CANCELLED
+    lease.end(JobState.CANCELLED if cancelled else JobState.FAILED, error_code=code)
+    closed = ledger.close(run, run.attempt)
+    _end(run, state, code)
+    delta = float(run.version.dataset.budget.delta)
+    record.facts(
+        attempt=run.attempt,
+        state=state.value,
+        code=code,
+        steps=closed.steps,
+        epsilon=decimal(ledger.spent_by(run, run.attempt, delta)),
+    )
+    if not cancelled:
+        record.failed(code)
+    return run
+
+
+def _one_of(kind: type[Choice], value: str, field: str) -> Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigError(
+            f"there is no such {field}", code=f"run.{field}_invalid", pointer=f"/{field}"
+        ) from None
+
+
+def _check_purpose(version: DatasetVersion, purpose: str) -> None:
+    granted = PurposeGrant.objects.filter(dataset_id=version.dataset_id, purpose__slug=purpose)
+    if not granted.exists():
+        raise RefusedError(
+            "the dataset may not be processed for this purpose", code="purpose.not_granted"
+        )
+
+
+def _asked_before(run: Run) -> Run | None:
+    if not run.idempotency_key:
+        return None
+    earlier: Run | None = Run.objects.filter(
+        tenant_id=run.tenant_id, idempotency_key=run.idempotency_key
+    ).first()
+    if earlier is None:
+        return None
+    same = ("version_id", "purpose", "target", "positive", "model_name", "guarantee", "queue")
+    if earlier.config_digest != run.config_digest or any(
+        getattr(earlier, name) != getattr(run, name) for name in same
+    ):
+        raise RunStateError(
+            "this idempotency key was used for another request", code="run.idempotency_conflict"
+        )
+    return earlier
+
+
+def _claim_name(run: Run) -> None:
+    """Names of models are addresses, so unique across tenants; the first to ask has one."""
+    if slugify(run.model_name) != run.model_name.lower():
+        raise InvalidError(
+            "a model's name is made of letters, digits, - and _",
+            code="model.name_invalid",
+            pointer="/name",
+        )
+    taken = Model._base_manager.filter(slug=run.model_name).first()  # noqa: SLF001  # of any tenant
+    if taken is None:
+        Model.objects.create(tenant_id=run.tenant_id, slug=run.model_name)
+    elif taken.tenant_id != run.tenant_id:
+        raise RunStateError("this model name is taken", code="model.name_taken")
+
+
+def _take_back(run: Run) -> bool:
+    """Whether the run's job was still waiting; if so, no worker can claim it any more."""
+    waiting = Job.objects.filter(kind=TRAIN, subject=run.reference, state=JobState.WAITING)
+    return bool(waiting.update(state=JobState.CANCELLED, ended_at=timezone.now()))
+
+
+def _proposal_of(run: Run) -> Proposal | None:
+    kind = approval_needed(run)
+    return None if kind is None else approvals.latest(kind, run)
+
+
+def _withdraw(run: Run) -> None:
+    proposal = _proposal_of(run)
+    if proposal is not None and proposal.is_open(timezone.now()):
+        proposal.rejected_at = timezone.now()
+        proposal.save(update_fields=["rejected_at"])
+
+
+def _end(run: Run, state: RunState, code: str = "") -> None:
+    run.state = state
+    run.error_code = code
+    run.ended_at = timezone.now()
+    run.save(update_fields=["state", "error_code", "ended_at"])

@@ -1,0 +1,90 @@
+"""When a run may start: what it needs approved, and what admitting it writes.
+
+Shared by the actions that request and retry a run and by the effects of its approval; called inside
+their transactions, never alone.
+"""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from django.conf import settings
+
+from governance import approvals, leases
+from governance.models import Proposal
+from governance.permissions import ProposalKind
+from training import ledger
+from training.config import Plan
+from training.errors import RunStateError
+from training.models import Guarantee, Run, RunState
+from training.planning import charges_of
+
+TRAIN: Final = "train"  # kind of job
+QUEUES: Final = ("train.cpu", "train.gpu")
+
+
+def approval_needed(run: Run) -> ProposalKind | None:
+    """The approval without which this run does not start."""
+    if run.guarantee == Guarantee.WAIVED:
+        return ProposalKind.RUN_WAIVER
+    over = run.epsilon > Decimal(str(settings.RUN_APPROVAL_EPSILON))
+    return ProposalKind.RUN_ADMISSION if over and run.guarantee == Guarantee.DP else None
+
+
+def admit_or_propose(run: Run, proposer_id: Any) -> Proposal | None:
+    """Start the run's newest attempt, or propose it to those who must approve it.
+
+    Raises:
+        BudgetError: `budget.exceeded`, also for a run that still needs approval: nobody is asked to
+            approve what the budget does not allow.
+    """
+    kind = approval_needed(run)
+    if kind is None:
+        start(run)
+        return None
+    ledger.check_fits(ledger.budget_of(run.version.dataset), charges_of(Plan.from_dict(run.plan)))
+    run.state = RunState.AWAITING_APPROVAL
+    run.save(update_fields=["state"])
+    return approvals.propose(
+        kind, run, payload(run), proposer_id=proposer_id, tenant_id=run.tenant_id
+    )
+
+
+def start(run: Run) -> None:
+    """Reserve what the attempt may charge and queue it.
+
+    Raises:
+        BudgetError: `budget.exceeded`.
+    """
+    plan = Plan.from_dict(run.plan)
+    ledger.reserve(ledger.budget_of(run.version.dataset), run, run.attempt, charges_of(plan))
+    run.state = RunState.QUEUED
+    run.error_code = ""
+    run.save(update_fields=["state", "error_code"])
+    leases.enqueue(TRAIN, run.reference, run.queue, tenant_id=run.tenant_id, all_units=plan.steps)
+
+
+def payload(run: Run) -> dict[str, Any]:
+    """What an approval is bound to: one attempt of one configuration, for one purpose."""
+    return {
+        "run": str(run.id),
+        "attempt": run.attempt,
+        "version": str(run.version_id),
+        "purpose": run.purpose,
+        "target": run.target,
+        "guarantee": run.guarantee,
+        "epsilon": f"{run.epsilon:f}",
+        "config": run.config_digest,
+        "plan": Plan.from_dict(run.plan).digest(),
+    }
+
+
+def locked(run: Run, *states: RunState) -> Run:
+    """The run under its row lock, if it is in one of these states.
+
+    Raises:
+        RunStateError: it is in another.
+    """
+    found: Run = Run.objects.select_for_update().get(pk=run.pk)
+    if found.state not in states:
+        raise RunStateError(f"this run is {found.state}")
+    return found

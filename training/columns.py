@@ -1,0 +1,77 @@
+"""Which columns of a version a model may learn from, by the column plan that sealed it.
+
+Nothing is read from the rows. A column that the plan calls an identifier, a pseudonym, a token,
+prose or the subject is never a feature and never a target, whatever a declaration says: a model
+that learns it learns who somebody is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from governance.models import DatasetVersion
+from governance.recognition.plan import ColumnPlan, Declared, Kind, PlannedColumn
+
+# A typed column that was made coarser is a quasi-identifier that may be learned from; every other
+# operator leaves something that stands for one person, or nothing.
+_COARSENED: Final = "generalize"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The version's columns, in its order.
+
+    Attributes:
+        usable: may be features, groups or the target.
+        barred: name → the rule that bars it, for the card.
+    """
+
+    usable: tuple[str, ...]
+    barred: Mapping[str, str]
+
+
+def columns_of(version: DatasetVersion) -> Columns:
+    """What the version's plan allows.
+
+    Raises:
+        PlanError: the stored plan does not read as one.
+    """
+    plan = ColumnPlan.from_dict(version.plan.as_json())
+    usable: list[str] = []
+    barred: dict[str, str] = {}
+    for column in plan.columns:
+        if column.declared is Declared.DROP:
+            continue
+        rule = _barred_by(column, version.dataset.subject_column)
+        if rule is None:
+            usable.append(column.name)
+        else:
+            barred[column.name] = rule
+    return Columns(tuple(usable), barred)
+
+
+def _barred_by(column: PlannedColumn, subject_column: str) -> str | None:
+    if column.declared is Declared.SUBJECT or (subject_column and column.name == subject_column):
+        return "subject"
+    match column.kind:
+        case Kind.FREE:
+            return None
+        case Kind.PROSE:
+            return "prose"
+        case Kind.TYPED:
+            operator = str(column.operator.get("operator", ""))
+            return None if operator == _COARSENED else f"identifier.{operator or 'unknown'}"
+
+
+def within(declarations: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+    """A declaration without what it says of barred columns."""
+    declared = declarations.get("columns", {})
+    groups = declarations.get("groups", ())
+    kept = dict(declarations)
+    if isinstance(declared, Mapping):
+        kept["columns"] = {
+            name: said for name, said in declared.items() if name not in columns.barred
+        }
+    if isinstance(groups, list | tuple):
+        kept["groups"] = [name for name in groups if name not in columns.barred]
+    return kept

@@ -1,0 +1,90 @@
+"""What complete proposals and queued jobs of training do; registered once, at start-up."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from audit.canonical import digest
+from audit.recording import Record
+from governance import approvals, leases
+from governance.errors import RefusedError
+from governance.models import Proposal
+from governance.permissions import ProposalKind
+from training import admission
+from training.admission import TRAIN, locked, start
+from training.errors import ModelStateError
+from training.models import Budget, ModelState, ModelVersion, Run, RunState
+
+
+def register() -> None:
+    """Fill the registries of approvals and leases."""
+    for kind in (ProposalKind.RUN_ADMISSION, ProposalKind.RUN_WAIVER):
+        approvals.register_effect(kind, approvals.Effect(apply=_start_run, reject=_reject_run))
+    approvals.register_effect(ProposalKind.EPSILON_CAP, approvals.Effect(apply=_set_cap))
+    approvals.register_effect(ProposalKind.MODEL_RELEASE, approvals.Effect(apply=_release))
+    leases.register_job(TRAIN, leases.Work(send=_send, run=_work))
+
+
+# The work itself imports torch and polars: only who does it pays for that.
+
+
+def _send(job_id: UUID) -> None:
+    from training.tasks import send  # noqa: PLC0415  # see above
+
+    send(job_id)
+
+
+def _work(job_id: UUID) -> None:
+    from training.pipeline import work  # noqa: PLC0415  # see above
+
+    work(job_id)
+
+
+def _start_run(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
+    del record
+    run = locked(_run(proposal), RunState.AWAITING_APPROVAL)
+    if admission.payload(run) != payload:
+        raise RefusedError("what was approved is not what this is", code="approval.payload_changed")
+    start(run)
+    approvals.use(ProposalKind(proposal.kind), proposal.subject, proposal.payload_hash)
+
+
+def _reject_run(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
+    del record, payload
+    run = locked(_run(proposal), RunState.AWAITING_APPROVAL)
+    run.state = RunState.CANCELLED
+    run.error_code = "approval.rejected"
+    run.ended_at = timezone.now()
+    run.save(update_fields=["state", "error_code", "ended_at"])
+
+
+def _run(proposal: Proposal) -> Run:
+    run: Run = Run.objects.get(pk=proposal.subject.partition(":")[2])
+    return run
+
+
+def _set_cap(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
+    del record
+    budget = Budget.objects.select_for_update().get(pk=payload["budget"])
+    budget.epsilon_cap = Decimal(payload["epsilon_cap"])
+    budget.save(update_fields=["epsilon_cap"])
+    approvals.use(ProposalKind.EPSILON_CAP, proposal.subject, proposal.payload_hash)
+
+
+def _release(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
+    del record
+    version = ModelVersion.objects.select_for_update().get(pk=payload["version"])
+    if version.state != ModelState.REGISTERED:
+        raise ModelStateError(f"this model version is {version.state}")
+    # The stored card, not only the digest beside it, must be the one that was read.
+    same = (
+        version.artifact_digest == payload["artifact"] and digest(version.card) == (payload["card"])
+    )
+    if not same:
+        raise RefusedError("what was approved is not what this is", code="approval.payload_changed")
+    version.state = ModelState.RELEASED
+    version.released_at = timezone.now()
+    version.save(update_fields=["state", "released_at"])
+    approvals.use(ProposalKind.MODEL_RELEASE, proposal.subject, proposal.payload_hash)

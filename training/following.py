@@ -1,0 +1,90 @@
+"""What a person is told of a run: its state, its cost, its model; and waiting until it ends."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from audit.canonical import decimal
+from governance import approvals
+from governance.permissions import ProposalKind
+from training import ledger
+from training.errors import RunFailedError
+from training.models import Budget, Guarantee, ModelVersion, Run, RunState
+
+ENDED: Final = frozenset({RunState.FINISHED, RunState.FAILED, RunState.CANCELLED})
+_PAUSE: Final = 0.3
+
+
+def told(run: Run) -> dict[str, Any]:
+    """A run as commands print it.
+
+    Keys: run, model, version (None until it finished), state, attempt, guarantee, proposal (None
+    unless it waits for approval), epsilon_asked, epsilon_spent (this attempt alone), epsilon_left
+    and epsilon_spent_dataset (the dataset's budget now), delta, steps, auroc, error.
+    """
+    budget = Budget.objects.filter(dataset_id=run.version.dataset_id).first()
+    version = ModelVersion.objects.filter(run=run).first()
+    result: dict[str, Any] = {
+        "run": str(run.id),
+        "model": run.model_name,
+        "version": None if version is None else version.number,
+        "state": run.state,
+        "attempt": run.attempt,
+        "guarantee": run.guarantee,
+        "proposal": _waits_for(run),
+        "epsilon_asked": f"{run.epsilon:f}",
+        "steps": ledger.account(run, run.attempt).steps,
+        "auroc": None if version is None else version.card["evaluation"]["auroc"]["value"],
+        "error": run.error_code or None,
+    }
+    if budget is not None:
+        shown = ledger.statement(budget)
+        delta = float(budget.delta)
+        promised = run.guarantee == Guarantee.DP
+        spent = decimal(ledger.spent_by(run, run.attempt, delta))
+        result |= {
+            "epsilon_spent": spent if promised else None,
+            "epsilon_spent_dataset": decimal(shown.spent),
+            "epsilon_left": decimal(shown.left),
+            "delta": shown.as_dict()["delta"],
+        }
+    return result
+
+
+def _waits_for(run: Run) -> str | None:
+    if run.state != RunState.AWAITING_APPROVAL:
+        return None
+    kind = (
+        ProposalKind.RUN_WAIVER if run.guarantee == Guarantee.WAIVED else ProposalKind.RUN_ADMISSION
+    )
+    proposal = approvals.latest(kind, run)
+    return None if proposal is None else str(proposal.id)
+
+
+def wait(run: Run, *, seconds: float, say: Callable[[str], None]) -> Run:
+    """Wait until a run ends or needs an approval, telling of its progress.
+
+    Raises:
+        RunFailedError: it failed or was cancelled, with its code; or `run.wait_over`.
+    """
+    until = time.monotonic() + seconds
+    seen = ""
+    while True:
+        run = Run.objects.get(pk=run.pk)
+        point = run.points.filter(attempt=run.attempt).last()
+        line = (
+            f"{run.state}"
+            if point is None
+            else f"{run.state}: step {point.step}/{point.steps}, ε {point.epsilon:.3f} so far, "
+            f"loss {point.loss:.3f} (noised)"
+        )
+        if line != seen:
+            say(line)
+            seen = line
+        if run.state in {RunState.FAILED, RunState.CANCELLED}:
+            raise RunFailedError(f"the run {run.state}", code=run.error_code or f"run.{run.state}")
+        if run.state in {RunState.FINISHED, RunState.AWAITING_APPROVAL}:
+            return run
+        if time.monotonic() > until:
+            raise RunFailedError("the run has not ended yet: it goes on", code="run.wait_over")
+        time.sleep(_PAUSE)

@@ -1,0 +1,76 @@
+"""`train --dataset N --target COL --purpose P --epsilon E --as USER`: ask for a run."""
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from governance import leases
+from governance.doors import DoorCommand
+from governance.errors import InvalidError
+from governance.lookup import find
+from governance.models import Dataset
+from governance.rbac import UserActor
+from training.actions.runs import request_run
+from training.admission import QUEUES
+from training.config import ModelKind
+from training.following import told, wait
+from training.lookup import sealed_version
+from training.models import Guarantee, RunState
+
+
+class Command(DoorCommand):
+    """Ask for a run; a worker of the queue carries it out."""
+
+    help = "Train a model on a sealed dataset version within its privacy budget"
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        """Add what a run needs to know."""
+        parser.add_argument("--dataset", required=True, help="name or id")
+        parser.add_argument("--version", type=int, help="of the dataset; the newest if not given")
+        parser.add_argument("--target", required=True, help="the column to predict")
+        parser.add_argument("--positive", default="", help="its positive label, if not declared")
+        parser.add_argument("--purpose", required=True)
+        parser.add_argument("--epsilon", required=True, help="ε for all that touches the data")
+        parser.add_argument(
+            "--model", default=ModelKind.MLP.value, choices=[kind.value for kind in ModelKind]
+        )
+        parser.add_argument("--name", default="", help="the model's name")
+        parser.add_argument(
+            "--guarantee", default=Guarantee.DP.value, choices=Guarantee.values, metavar="G"
+        )
+        parser.add_argument("--config", default="{}", help="further fields, as a JSON object")
+        parser.add_argument("--queue", default=QUEUES[0], choices=QUEUES)
+        parser.add_argument("--idempotency-key", default="")
+        parser.add_argument("--wait", action="store_true", help="follow the run until it ends")
+        parser.add_argument("--here", action="store_true", help="train in this process")
+        parser.add_argument("--timeout", type=float, default=3600.0, help="seconds to wait")
+
+    def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
+        """Ask, and wait if told to."""
+        dataset = find(actor, Dataset, options["dataset"])
+        version = sealed_version(actor, dataset, options["version"])
+        asked = {
+            name: options[name]
+            for name in ("target", "positive", "purpose", "epsilon", "model", "name")
+        }
+        asked |= {name: options[name] for name in ("guarantee", "queue", "idempotency_key")}
+        asked["config"] = _fields(options["config"])
+        if options["here"]:
+            with leases.doing_it_here():
+                run = request_run(actor, version, **asked)
+            leases.run_here(run.reference)
+        else:
+            run = request_run(actor, version, **asked)
+        if options["wait"] or (options["here"] and run.state != RunState.AWAITING_APPROVAL):
+            run = wait(run, seconds=options["timeout"], say=self.stderr.write)
+        return told(run)
+
+
+def _fields(text: str) -> dict[str, Any]:
+    try:
+        read = json.loads(text)
+    except json.JSONDecodeError:
+        read = None
+    if not isinstance(read, dict):
+        raise InvalidError("--config takes a JSON object", code="run.config_invalid")
+    return read

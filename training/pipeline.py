@@ -1,0 +1,340 @@
+"""One attempt of a run, between `begin_run` and `finish_run`: read, train, evaluate, seal.
+
+The rule at every step: what is about to touch the data is in the ledger first. So wherever this
+process dies, the dataset is charged with at least what happened:
+
+    before anything was written ahead  the attempt costs nothing; who takes it over begins again
+    after that                         the attempt is stopped as `run.worker_lost` at the price of
+                                       what was written ahead; trying again is a person's decision
+    after `finish_run` committed       the run is finished; a second message finds the job ended
+
+Rows exist in the clear here only, in memory, and only those of a sealed version.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from torch import nn
+
+from audit.canonical import digest
+from audit.errors import DomainError
+from governance import leases
+from governance.errors import LostLeaseError
+from governance.leases import Lease
+from governance.models import StoredObject, Tenant
+from governance.rbac import SystemActor, training_worker
+from governance.scoping import tenant_scope
+from governance.tables.writing import read_version
+from governance.vault import ObjectWriter, discard, open_object
+from training import ledger
+from training.accounting import PLD_LABEL, epsilon, rdp_of
+from training.actions.runs import Made, begin_run, finish_run, stop_run
+from training.artifacts import Artifact, from_bytes, to_bytes
+from training.backgrounds import ORIGIN, synthetic_background
+from training.bounds import buy_bounds
+from training.cards import model_card
+from training.charges import Charge, Part
+from training.columns import columns_of
+from training.config import Guarantee, Plan, TrainingConfig
+from training.declarations import Declared
+from training.dpsgd import Progress, Trained, train
+from training.errors import RunRefusedError, RunStateError
+from training.evaluation import Metrics, NoisyCounts, count, measure
+from training.features import FeatureSpec, column_of
+from training.mechanisms import Mechanism, Purpose
+from training.models import Run, RunPoint, RunState
+from training.networks import build
+from training.planning import check_unchanged, with_features
+from training.pulse import Pulse
+from training.randomness import Source, secure_source
+from training.split import held_out_rows
+from training.write_ahead import write_ahead
+
+CLAIMS: Final = 3  # workers that an attempt may cost before it wrote anything
+BACKGROUND_ROWS: Final = 32
+BACKGROUND_SEED: Final = 0
+# A release without a guarantee: noise that changes no count. Never in a ledger.
+_NO_NOISE: Final = 1e-6
+_log: Final = logging.getLogger(__name__)
+
+
+def work(job_id: UUID) -> None:
+    """Claim a run's job, carry its attempt out, and write down how it ended.
+
+    Nothing is raised for what went wrong with the run: its state and the log say it. A job that
+    somebody else has, or that has ended, is left alone; a lost lease writes nothing more.
+    """
+    lease = leases.claim(job_id)
+    if lease is None:
+        return
+    with tenant_scope(lease.tenant_id):
+        run = Run.objects.select_related("version__dataset", "tenant").get(
+            pk=lease.subject.partition(":")[2]
+        )
+        try:
+            _Attempt(run, lease).carry_out()
+        except LostLeaseError:
+            _log.warning("job %s went to another worker", job_id)
+        except _Cancelled:
+            _stop(run, lease, RunState.CANCELLED, "run.cancelled")
+        except DomainError as error:
+            _stop(run, lease, RunState.FAILED, error.stable_code)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run must not hang
+            # The type alone: a parser's message may quote the cell that it choked on.
+            _log.error("%s failed: %s", run.reference, type(error).__name__)  # as above
+            _stop(run, lease, RunState.FAILED, "internal")
+
+
+class _Cancelled(Exception):  # noqa: N818 - somebody's wish, not an error
+    """Somebody asked this run to stop."""
+
+
+def _stop(run: Run, lease: Lease, state: RunState, code: str) -> None:
+    try:
+        stop_run(training_worker(run.tenant_id), run, lease=lease, state=state, code=code)
+    except LostLeaseError:
+        _log.warning("job %s went to another worker", lease.job_id)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A sealed version's rows in the clear, split."""
+
+    train: pl.DataFrame
+    held_out: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What is known about the held-out rows."""
+
+    counts: NoisyCounts
+    metrics: Metrics
+
+
+class _Attempt:
+    """The newest attempt of one run, under one lease."""
+
+    def __init__(self, run: Run, lease: Lease) -> None:
+        self.run = run
+        self.lease = lease
+        self.worker: SystemActor = training_worker(run.tenant_id)
+        self.plan = Plan.from_dict(run.plan)
+        self.config = TrainingConfig.from_dict(run.config_json())
+        self.private = self.plan.guarantee is Guarantee.DP
+        self.source: Source = secure_source()
+
+    def carry_out(self) -> None:
+        """From the claim to `finish_run`."""
+        self._look_around()
+        declared = check_unchanged(self.run)
+        self.run = begin_run(
+            self.worker, self.run, lease=self.lease, noise_source=self.source.name.split()[0]
+        )
+        with Pulse(self.lease):
+            self._beat("read", 0)
+            rows = self._read(declared)
+            spec = self._complete(declared, rows.train)
+            network = build(self.config, spec.width)
+            trained = self._train(network, spec, rows.train)
+            if trained.stopped:
+                raise _Cancelled
+            self._beat("evaluate", trained.executed)
+            stored_bytes = to_bytes(
+                trained.state,
+                config=with_features(self.config, spec),
+                plan=self.plan,
+                spec=spec,
+                executed=trained.executed,
+            )
+            artifact = from_bytes(stored_bytes)
+            scored = self._evaluate(artifact, declared, rows.held_out)
+            made = self._made(artifact, stored_bytes, trained, scored, declared)
+            self._finish(made)
+
+    def _look_around(self) -> None:
+        """Refuse what a dead worker began to touch, and what keeps killing workers."""
+        if self.lease.beat(stage="prepare", done=0, of=self.plan.steps):
+            raise _Cancelled
+        touched = ledger.account(self.run, self.run.attempt).touched
+        if touched or self.lease.fence > CLAIMS:
+            raise RunStateError(
+                "the worker of this attempt was lost: trying again is a new attempt",
+                code="run.worker_lost",
+            )
+
+    def _read(self, declared: Declared) -> _Rows:
+        """The columns that the run needs, of the sealed version, split by the public split."""
+        version = self.run.version
+        needed = dict.fromkeys(
+            [feature.name for feature in declared.features]
+            + [declared.target.column]
+            + list(declared.groups)
+        )
+        with open_object(version.stored) as file:
+            table = pl.concat(frame.select(needed) for frame in read_version(file))
+        if len(table) != version.rows:
+            raise RunRefusedError(
+                "the sealed rows are not as many as the version says", code="run.rows_differ"
+            )
+        mask = pl.Series(held_out_rows(version.dataset_id, version.rows))
+        return _Rows(table.filter(~mask), table.filter(mask))
+
+    def _complete(self, declared: Declared, rows: pl.DataFrame) -> FeatureSpec:
+        """The specification; bounds that nobody declared are bought first."""
+        if not declared.unbounded:
+            return declared.complete({})
+        self._write_ahead(Charge(paid) for paid in self.plan.paid)
+        sigma = self.plan.paid[0].noise_multiplier if self.private else _NO_NOISE
+        return declared.complete(buy_bounds(rows, declared.unbounded, sigma, self.source).bounds)
+
+    def _train(self, network: nn.Module, spec: FeatureSpec, rows: pl.DataFrame) -> Trained:
+        labels = torch.from_numpy(spec.encode_target(rows))
+        usable = torch.isfinite(labels)  # the plan's public N still counts the others
+        features = torch.from_numpy(spec.encode(rows))[usable]
+        done = 0
+
+        def on_block(steps: int) -> None:
+            self._write_ahead([Charge(self.plan.event(steps))] if self.private else [])
+
+        def on_progress(progress: Progress) -> None:
+            nonlocal done
+            done = progress.step
+            self._draw(progress)
+
+        return train(
+            network,
+            features,
+            labels[usable],
+            plan=self.plan,
+            config=self.config,
+            source=self.source,
+            on_block=on_block,
+            on_progress=on_progress,
+            cancelled=lambda: self.lease.beat(stage="train", done=done),
+        )
+
+    def _draw(self, progress: Progress) -> None:
+        """A point of the live curves. The loss was noised inside the mechanism that is charged."""
+        spent = rdp_of(self.plan.mechanisms(progress.step))
+        RunPoint.objects.create(
+            tenant_id=self.run.tenant_id,
+            run=self.run,
+            attempt=self.run.attempt,
+            step=progress.step,
+            steps=progress.steps,
+            epsilon=epsilon(spent, self.config.delta),
+            loss=progress.loss,
+        )
+
+    def _evaluate(self, artifact: Artifact, declared: Declared, rows: pl.DataFrame) -> _Scored:
+        """One noisy release about the held-out rows, written ahead like a step."""
+        charge = self._evaluation()
+        self._write_ahead([charge] if self.private else [])
+        counts = count(
+            _probabilities(artifact, rows),
+            artifact.spec.encode_target(rows),
+            {name: column_of(rows, name) for name in declared.groups},
+            declared.groups,
+            charge.mechanism,
+            self.source,
+        )
+        return _Scored(counts, measure(counts))
+
+    def _evaluation(self) -> Charge:
+        """What was reserved for the held-out rows."""
+        if not self.private:
+            return Charge(Mechanism(_NO_NOISE, purpose=Purpose.EVALUATION), Part.HELD_OUT)
+        reserved = ledger.account(self.run, self.run.attempt).reserved
+        return next(charge for charge in reserved if charge.part is Part.HELD_OUT)
+
+    def _made(
+        self,
+        artifact: Artifact,
+        stored_bytes: bytes,
+        trained: Trained,
+        scored: _Scored,
+        declared: Declared,
+    ) -> Made:
+        version = self.run.version
+        background = background_of(artifact.spec)
+        card: dict[str, Any] = {
+            **model_card(
+                artifact,
+                name=self.run.model_name,
+                purpose=self.run.purpose,
+                dataset={
+                    "name": version.dataset.name,
+                    "version": str(version.number),
+                    "digest": version.digest,
+                },
+                randomness=self.source.name,
+                source=declared.source,
+                curve=trained.curve,
+                counts=scored.counts,
+                metrics=scored.metrics,
+            ),
+            "run": {"id": str(self.run.id), "attempt": self.run.attempt},
+            "barred_columns": dict(columns_of(version).barred),
+            "background": background,
+        }
+        figure = card["privacy"].get(PLD_LABEL)
+        return Made(
+            stored=_sealed(self.run.tenant, stored_bytes),
+            artifact_digest=artifact.digest,
+            background_digest=background["digest"],
+            card=card,
+            card_digest=digest(card),
+            epsilon_pld=None if figure is None else float(figure),
+            auroc=scored.metrics.auroc.value,
+        )
+
+    def _finish(self, made: Made) -> None:
+        try:
+            finish_run(self.worker, self.run, lease=self.lease, made=made)
+        except DomainError:
+            # Only where it is certain that nothing was committed; else the vault's sweep decides.
+            discard(made.stored)
+            raise
+
+    def _write_ahead(self, charges: Any) -> None:
+        write_ahead(self.run, self.run.attempt, list(charges), self.lease)
+
+    def _beat(self, stage: str, done: int) -> None:
+        if self.lease.beat(stage=stage, done=done):
+            raise _Cancelled
+
+
+def background_of(spec: FeatureSpec) -> dict[str, Any]:
+    """Which invented rows explanations compare with, fixed when the model is registered.
+
+    The digest is that of `audit.explanations.Background`, computed without loading shap.
+    """
+    rows = synthetic_background(spec, BACKGROUND_ROWS, BACKGROUND_SEED)
+    cells = [[row[name] for name in spec.names] for row in rows]
+    return {
+        "rows": BACKGROUND_ROWS,
+        "seed": BACKGROUND_SEED,
+        "origin": ORIGIN,
+        "digest": digest({"features": list(spec.names), "rows": cells, "origin": ORIGIN}),
+    }
+
+
+def _probabilities(artifact: Artifact, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
+    """(n,) scores of rows."""
+    with torch.inference_mode():
+        logits = artifact.network(torch.from_numpy(artifact.spec.encode(rows))).squeeze(-1)
+        scores: npt.NDArray[np.float64] = torch.sigmoid(logits.double()).numpy()
+    return scores
+
+
+def _sealed(tenant: Tenant, stored_bytes: bytes) -> StoredObject:
+    with ObjectWriter(tenant, "artifact") as writer:
+        writer.write(stored_bytes)
+        return writer.finish()

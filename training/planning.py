@@ -1,0 +1,229 @@
+"""From a request to the plan that will run and all that it will charge: public facts only.
+
+Used twice, with the same answer: by the action that admits a run, and by the worker that carries it
+out. What it looks at is the declaration, the column plan, the number of rows and the split, none of
+which holds a record; so what a run will cost is known, reserved and shown before anything is read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from typing import Any, Final
+
+from governance.models import DatasetVersion
+from training.bounds import SHARE
+from training.charges import Charge, Part
+from training.columns import columns_of, within
+from training.config import Guarantee, ModelKind, Plan, TrainingConfig
+from training.declarations import Declared, read_declarations
+from training.errors import ConfigError, RunRefusedError
+from training.features import FeatureSpec
+from training.mechanisms import Mechanism, Purpose
+from training.models import Run
+from training.split import held_out_rows
+
+# What an engineer may choose; the rest follows from the request, the budget and the data's
+# declaration.
+CHOICES: Final = frozenset(
+    {
+        "hidden",
+        "expected_batch",
+        "steps",
+        "max_grad_norm",
+        "learning_rate",
+        "momentum",
+        "optimizer",
+        "average_last",
+        "init_seed",
+    }
+)
+_SMALLEST: Final = Decimal("0.000001")  # ε is kept with six places
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asks of a dataset version.
+
+    Attributes:
+        target, positive: column, and label if the declaration does not name it ("").
+        epsilon: ε asked, six places.
+        delta: δ of the dataset.
+        model: which network.
+        guarantee: what is promised.
+        chosen: fields of `TrainingConfig` out of `CHOICES`.
+    """
+
+    target: str
+    positive: str
+    epsilon: Decimal
+    delta: float
+    model: ModelKind
+    guarantee: Guarantee
+    chosen: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What will run.
+
+    Attributes:
+        config: complete; `features` is the digest of `declared` with open bounds not bought yet.
+        plan: q, σ, T and what is paid before.
+        declared: the features.
+        barred: columns that are no features, and why.
+    """
+
+    config: TrainingConfig
+    plan: Plan
+    declared: Declared
+    barred: Mapping[str, str]
+
+
+def parse_epsilon(asked: object) -> Decimal:
+    """ε as a user wrote it, rounded down to six places.
+
+    Raises:
+        ConfigError: `run.epsilon_invalid`: no number, not finite, or below 0.000001.
+    """
+    wrong = ConfigError(
+        "ε must be a finite number, at least 0.000001",
+        code="run.epsilon_invalid",
+        pointer="/epsilon",
+    )
+    try:
+        value = Decimal(str(asked))
+        if not value.is_finite() or not _SMALLEST <= value < Decimal(100_000):
+            raise wrong
+        return value.quantize(_SMALLEST, rounding=ROUND_DOWN)
+    except InvalidOperation:
+        raise wrong from None
+
+
+def prepare(version: DatasetVersion, request: Request) -> Prepared:
+    """The plan of a request.
+
+    Raises:
+        ConfigError: `run.target_missing`, or a parameter is out of range.
+        FeatureError: a declaration does not fit the version.
+        RunRefusedError: `run.target_barred`, `run.rows_differ`.
+        BudgetError: `budget.unreachable`.
+    """
+    from training.accounting import make_plan  # noqa: PLC0415  # loads torch: seconds
+
+    declared, barred = read_features(version, request.target, request.positive)
+    rows = training_rows(version)
+    unknown = set(request.chosen) - CHOICES
+    if unknown:
+        raise ConfigError("this field cannot be chosen", pointer="/config")
+    base = TrainingConfig.for_rows(
+        rows,
+        epsilon=float(request.epsilon),
+        delta=request.delta,
+        features=open_digest(declared),
+        model=request.model,
+        guarantee=request.guarantee,
+    )
+    config = TrainingConfig.from_dict({**base.as_dict(), **request.chosen})
+    plan = make_plan(config, rows, before=_bounds(declared, config))
+    return Prepared(config, plan, declared, barred)
+
+
+def read_features(
+    version: DatasetVersion, target: str, positive: str
+) -> tuple[Declared, Mapping[str, str]]:
+    """The declared features of a version that its column plan allows, and what it bars.
+
+    Raises:
+        ConfigError: `run.target_missing`.
+        RunRefusedError: `run.target_barred`.
+        FeatureError: the declaration does not fit.
+    """
+    columns = columns_of(version)
+    if target in columns.barred:
+        raise RunRefusedError(
+            "the column plan does not allow this target", code="run.target_barred"
+        )
+    if target not in columns.usable:
+        raise ConfigError(
+            "the target column is not in the dataset", code="run.target_missing", pointer="/target"
+        )
+    declared = read_declarations(
+        within(version.dataset.declarations, columns),
+        columns.usable,
+        target=target,
+        positive=positive or None,
+    )
+    return declared, columns.barred
+
+
+def open_digest(declared: Declared) -> str:
+    """Digest of a specification with its open bounds: what a request is bound to."""
+    return FeatureSpec(declared.features, declared.target).digest()
+
+
+def check_unchanged(run: Run) -> Declared:
+    """The run's declared features, which are still those that it was requested with.
+
+    Raises:
+        RunRefusedError: `run.declarations_changed`.
+    """
+    declared, _ = read_features(run.version, run.target, run.positive)
+    if open_digest(declared) != run.config_json()["features"]:
+        raise RunRefusedError(
+            "the dataset's declarations changed since this run was requested",
+            code="run.declarations_changed",
+        )
+    return declared
+
+
+def training_rows(version: DatasetVersion) -> int:
+    """Public number of rows that are trained on.
+
+    Raises:
+        RunRefusedError: `run.rows_differ`: row i is not the same record in each version.
+    """
+    if version.rows != version.dataset.rows:
+        raise RunRefusedError(
+            "this version has not as many rows as its dataset, so training and held-out rows "
+            "could mix across versions",
+            code="run.rows_differ",
+        )
+    return int((~held_out_rows(version.dataset_id, version.rows)).sum())
+
+
+def charges_of(plan: Plan) -> tuple[Charge, ...]:
+    """All that an attempt may charge: bounds and steps on training rows, one release on the others.
+
+    The evaluation spends no more than training at any order, so it adds nothing (`Part`).
+    """
+    if plan.guarantee is not Guarantee.DP:
+        return ()
+    from training.accounting import (  # noqa: PLC0415  # loads torch: seconds
+        evaluation_mechanism,
+        rdp_of,
+    )
+
+    return (
+        *(Charge(mechanism, Part.TRAIN) for mechanism in plan.mechanisms()),
+        Charge(evaluation_mechanism(rdp_of(plan)), Part.HELD_OUT),
+    )
+
+
+def with_features(config: TrainingConfig, spec: FeatureSpec) -> TrainingConfig:
+    """The configuration once bounds are bought, as the artifact keeps it."""
+    return replace(config, features=spec.digest())
+
+
+def _bounds(declared: Declared, config: TrainingConfig) -> tuple[Mechanism, ...]:
+    """What undeclared bounds cost, to be paid before the first step."""
+    if not declared.unbounded or config.guarantee is not Guarantee.DP:
+        return ()
+    from training.accounting import gaussian_share  # noqa: PLC0415  # loads torch: seconds
+
+    sigma = gaussian_share(config.epsilon, config.delta, SHARE)
+    return (Mechanism(sigma, purpose=Purpose.BOUNDS),)
+
+
+def is_public(declarations: Mapping[str, Any]) -> bool:
+    """Whether the steward declared that the rows are public and of no person."""
+    return declarations.get("public") is True

@@ -1,0 +1,37 @@
+"""The Celery task of the queues `train.cpu` and `train.gpu`: an id in, one attempt done.
+
+It never retries itself: a second try is a new attempt with a new reservation, which a person asks
+for. A message delivered twice finds the job taken; one that was lost is sent again by the sweeper.
+"""
+
+import logging
+from typing import Final
+from uuid import UUID
+
+from celery import shared_task
+from kombu.exceptions import OperationalError
+
+from governance.models import Job
+
+_log: Final = logging.getLogger(__name__)
+
+
+@shared_task(name="training.train", acks_late=True, max_retries=0)
+def train(job_id: str) -> None:
+    """Carry out a run's attempt, if nobody else has it."""
+    from training.pipeline import work  # noqa: PLC0415  # who sends the task need not load torch
+
+    work(UUID(job_id))
+
+
+def send(job_id: UUID) -> None:
+    """Send a job to the queue that its row names.
+
+    The job's row is committed and decides; a broker that is down only delays it until the sweeper
+    sends it again, so its absence is no failure of the request.
+    """
+    queue = Job._base_manager.values_list("queue", flat=True).get(pk=job_id)  # noqa: SLF001  # any's
+    try:
+        train.apply_async((str(job_id),), queue=queue)
+    except OperationalError:
+        _log.warning("the broker does not answer; the sweeper will send job %s again", job_id)
