@@ -12,9 +12,9 @@ from audit.models import AuditEntry, PendingLeaf
 EVENTS = ("dataset.anonymized", "model.predicted", "key.revoked")
 
 
-def make_entry(number: int = 0, **changes: Any) -> AuditEntry:
+def make_entry(number: int = 0, *, entry_id: uuid.UUID | None = None, **changes: Any) -> AuditEntry:
     """Append one entry and its pending leaf; `changes` override fields of the body."""
-    entry_id = _time_ordered(number)
+    entry_id = entry_id or _time_ordered(number)
     fields = {
         "v": 1,
         "id": str(entry_id),
