@@ -23,13 +23,21 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
         }
         if (request := request_id.get()) is not None:
             line["request"] = request
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = _shape(record.exc_info[1])
         return json.dumps(line, ensure_ascii=False)
+
+
+def _message(record: logging.LogRecord) -> str:
+    if record.name == "celery.app.trace" and isinstance(record.args, dict):
+        # Celery's own sentence quotes the exception's text, or what the task returned.
+        outcome = "failed" if record.levelno >= logging.ERROR else "ended"
+        return f"Task {record.args.get('name')}[{record.args.get('id')}] {outcome}"
+    return record.getMessage()
 
 
 def _shape(error: BaseException) -> dict[str, Any]:

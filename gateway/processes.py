@@ -55,36 +55,17 @@ class Command:
 
 
 def portcullis(*, host: str = "127.0.0.1", port: int = 8000, workers: bool = True) -> list[Command]:
-    """The web server, and one worker a queue set, and the sequencer."""
-    python = sys.executable
-    commands = [
-        Command(
-            "web",
-            (
-                python,
-                "-m",
-                "gunicorn",
-                "gateway.wsgi",
-                "--bind",
-                f"{host}:{port}",
-                "--workers",
-                "2",
-                "--threads",
-                "4",
-                "--timeout",
-                "120",
-                "--log-level",
-                "warning",
-                "--no-control-socket",
-            ),
-        ),
-    ]
+    """The web server, one worker a queue set, the sequencer and the sweeper."""
+    web = f"-m gunicorn gateway.wsgi --bind {host}:{port} --workers 2 --threads 4 --timeout 120"
+    quiet = "--log-level warning --no-control-socket"
+    commands = [Command("web", (sys.executable, *web.split(), *quiet.split()))]
     if workers:
         commands += [_worker(queues) for queues in ("ingest", _training_queues(), "audit,serve")]
-        commands.append(
-            Command("sequence", (python, str(BASE_DIR / "manage.py"), "sequence", "--follow"))
-        )
-    return commands  # fmt: skip
+        commands += [
+            Command(name, (sys.executable, str(BASE_DIR / "manage.py"), name, "--follow"))
+            for name in ("sequence", "sweep")
+        ]
+    return commands
 
 
 def backoff(failures: int) -> float:
@@ -253,14 +234,9 @@ def _kill_group(leader: int) -> None:
 
 def _worker(queues: str) -> Command:
     name = queues.replace(",", "+")
-    return Command(
-        name,
-        (
-            sys.executable, "-m", "celery", "-A", "gateway", "worker",
-            "--queues", queues, "--hostname", f"{name}@%h", "--concurrency", "1",
-            "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING",
-        ),
-    )  # fmt: skip
+    start = f"-m celery --quiet -A gateway worker --queues {queues} --hostname {name}@%h"
+    alone = "--concurrency 1 --without-gossip --without-mingle --without-heartbeat"
+    return Command(name, (sys.executable, *start.split(), *alone.split()))
 
 
 def _training_queues() -> str:

@@ -1,5 +1,7 @@
 """What every long-lived process does before its first request or task."""
 
+from io import StringIO
+
 from django.core.management import call_command
 
 
@@ -9,4 +11,4 @@ def refuse_unsafe() -> None:
     Raises:
         SystemCheckError: naming each error, so that the process does not come up.
     """
-    call_command("check", "--tag", "security", "--fail-level", "ERROR", verbosity=0)
+    call_command("check", "--tag", "security", "--fail-level", "ERROR", stdout=StringIO())

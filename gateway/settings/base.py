@@ -199,11 +199,11 @@ def _logging(level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": "gateway.logs.JsonFormatter"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-        "root": {"handlers": ["stderr"], "level": level},
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
-            # SQL parameters are data, and so is what a bad request held.
-            "django.db.backends": {"level": "WARNING"},
-            "django": {"handlers": [], "level": level, "propagate": True},
+            # Django's own configuration would print requests and SQL parameters, which are data.
+            "django": {"handlers": [], "level": "WARNING", "propagate": True},
             "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
+            **{name: {"level": level} for name in ("audit", "governance", "training", "gateway")},
         },
     }

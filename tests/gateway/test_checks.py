@@ -86,6 +86,7 @@ BITES: list[tuple[str, str, Change]] = [
     ("E005", "early ack", _set(CELERY_TASK_ACKS_LATE=False)),
     ("E005", "prefetch", _set(CELERY_WORKER_PREFETCH_MULTIPLIER=4)),
     ("E006", "missing in prod", _key_file(None, "prod")),
+    ("E006", "root key unset in prod", _set(ROOT_KEY_FILE=None, PROFILE="prod")),
     ("E006", "world-readable", _key_file(0o644, "prod")),
     ("E006", "group-readable", _key_file(0o640, "prod")),
     ("E006", "loose on a laptop", _key_file(0o644, "dev")),

@@ -67,6 +67,18 @@ def test_exception_is_told_by_type_and_place(how: str, cause: str | None) -> Non
     assert error.get("cause", {}).get("type") == cause
 
 
+def test_a_failed_task_is_named_and_not_quoted() -> None:
+    """Celery's message and the arguments of its record hold the exception's text."""
+    told = {"name": "governance.profile", "id": "1-2", "exc": SECRET, "args": f"('{SECRET}',)"}
+    record = logging.LogRecord(
+        "celery.app.trace", logging.ERROR, "trace.py", 1,
+        "Task %(name)s[%(id)s] raised unexpected: %(exc)s", (told,), None,
+    )  # fmt: skip
+    assert SECRET in record.getMessage()
+    assert _line(record)["message"] == "Task governance.profile[1-2] failed"
+    assert SECRET not in JsonFormatter().format(record)
+
+
 def test_an_empty_exception_info_is_no_error() -> None:
     record = _record("fine")
     record.exc_info = sys.exc_info()

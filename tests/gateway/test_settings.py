@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import stat
 import subprocess
 import sys
@@ -10,10 +11,18 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from pydantic import AliasChoices
 
 from gateway.settings import base, firststart
 from gateway.settings.databases import database
-from gateway.settings.env import BASE_DIR, DevelopmentEnvironment, ProductionEnvironment, load
+from gateway.settings.env import (
+    BASE_DIR,
+    PREFIX,
+    DevelopmentEnvironment,
+    Environment,
+    ProductionEnvironment,
+    load,
+)
 from gateway.settings.queues import QUEUES, celery
 
 SECRET = "s3cret-" + "x" * 60
@@ -257,3 +266,40 @@ def test_development_needs_nothing(
     assert env.home == BASE_DIR / "var"
     assert env.allowed_hosts == ["localhost", "127.0.0.1", "[::1]"]
     assert env.debug is False
+
+
+@pytest.mark.parametrize("profile", [DevelopmentEnvironment, ProductionEnvironment])
+def test_operators_find_every_variable_in_the_guide(profile: type[Environment]) -> None:
+    guide = (BASE_DIR / "deploy" / "README.md").read_text()
+    for name, field in profile.model_fields.items():
+        alias = field.validation_alias
+        variable = alias.choices[0] if isinstance(alias, AliasChoices) else PREFIX + name.upper()
+        if name != "debug":  # a laptop's alone
+            assert f"| `{variable}` |" in guide
+
+
+def test_production_passes_djangos_deployment_checks(tmp_path: Path) -> None:
+    """With keys where the environment says, no warning is left."""
+    tmp_path.chmod(0o700)
+    keys = {}
+    for name in ("LOG", "RECEIPT", "ROOT"):
+        path = tmp_path / name
+        path.write_text("key")
+        path.chmod(0o600)
+        keys[f"PORTCULLIS_{name}_KEY_FILE"] = str(path)
+    result = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=BASE_DIR,
+        env=PRODUCTION
+        | keys
+        | {
+            "PATH": os.environ["PATH"],
+            "PORTCULLIS_HOME": str(tmp_path),
+            "PORTCULLIS_SECRET_KEY": secrets.token_urlsafe(64),
+            "DJANGO_SETTINGS_MODULE": "gateway.settings.prod",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""`manage.py serve`: the web server, the workers and the sequencer, until Ctrl-C."""
+"""`manage.py serve`: the web server, the workers, sequencer and sweeper, until Ctrl-C."""
 
 import signal
 from argparse import ArgumentParser
@@ -15,7 +15,7 @@ from gateway.processes import Processes, portcullis
 class Command(BaseCommand):
     """Run everything on this machine."""
 
-    help = "Run the web server, one worker a queue and the sequencer; restart what dies."
+    help = "Run the web server, the workers, the sequencer and the sweeper; restart what dies."
     requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
