@@ -88,15 +88,23 @@ def register_root_wrapped(rewrap: Callable[[KeyProvider], int]) -> None:
 
 def create_tenant_keys(tenant: Tenant) -> None:
     """Make the first version of each of a tenant's keys that it does not have yet."""
-    for purpose in KeyPurpose:
-        current_key(tenant, purpose)
+    with tenant_scope(tenant.id):
+        for purpose in KeyPurpose:
+            if _newest(purpose) is None:
+                _create(tenant, purpose, 1)
 
 
 def current_key(tenant: Tenant, purpose: KeyPurpose) -> TenantSecret:
-    """The newest version of a tenant's key; the first one is made when there is none."""
+    """The newest version of a tenant's key.
+
+    The first use of any key makes all of them, so that hash and token keys are of one suite.
+    """
     with tenant_scope(tenant.id):
-        row = _newest(purpose) or _create(tenant, purpose, 1)
-        return _unwrap(row)
+        row = _newest(purpose)
+        if row is None:
+            create_tenant_keys(tenant)
+            row = TenantKey.objects.get(purpose=purpose, version=1)
+    return _unwrap(row)
 
 
 def key_of_version(tenant_id: UUID, purpose: KeyPurpose, version: int) -> TenantSecret:
