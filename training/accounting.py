@@ -51,22 +51,14 @@ _NOISE_LARGEST: Final = 1e5
 
 @functools.lru_cache(maxsize=512)
 def _one_release(noise_multiplier: float, sampling: int) -> tuple[float, ...]:
-    """Spend of one subsampled release; an order that the analysis cannot evaluate counts as ∞."""
+    """Spend of one subsampled release."""
     if sampling == WHOLE:
         return gaussian(noise_multiplier)
-    spend = []
-    for order in ORDERS:
-        try:
-            value = float(
-                compute_rdp(
-                    q=sampling / WHOLE, noise_multiplier=noise_multiplier, steps=1, orders=order
-                )
-            )
-        except (ValueError, OverflowError):
-            # Alternating series lose all digits at some fractional orders. Other orders remain.
-            value = math.inf
-        spend.append(math.inf if math.isnan(value) else max(0.0, value))
-    return tuple(spend)
+    divergences = compute_rdp(
+        q=sampling / WHOLE, noise_multiplier=noise_multiplier, steps=1, orders=list(ORDERS)
+    )
+    # Rounding may leave a divergence of almost nothing below zero.
+    return tuple(max(0.0, float(value)) for value in divergences)
 
 
 def rdp_of(work: Plan | Mechanism | Iterable[Mechanism]) -> tuple[float, ...]:

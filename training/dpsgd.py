@@ -141,6 +141,7 @@ class ClippingPass:
             rows = features[start : start + PHYSICAL].detach().requires_grad_()
             targets = labels[start : start + PHYSICAL]
             losses, norms = self._norms(rows, targets)
+            self._hooked.disable_hooks()  # what follows must leave no activations behind
             finite = torch.isfinite(losses) & torch.isfinite(norms)
             if not bool(finite.all()):
                 # 0 · ∞ is NaN, so such records must leave the batch, not only get weight zero.
@@ -152,9 +153,7 @@ class ClippingPass:
                     continue
                 losses = self._losses(rows, targets)
             weights = (self._gradient_bound / norms.clamp(min=1e-12)).clamp(max=1.0)
-            self._hooked.disable_hooks()
             gradients = torch.autograd.grad((losses * weights).sum(), self._parameters)
-            self._hooked.enable_hooks()
             total += torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
             bounded = losses.detach().double().clamp(min=0.0, max=LOSS_CEILING)
             loss_total += float(bounded.sum()) * self._loss_scale
@@ -170,6 +169,7 @@ class ClippingPass:
         self, rows: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B,) losses, still attached to the graph, and (B,) gradient norms."""
+        self._hooked.enable_hooks()
         losses = self._losses(rows, targets)
         # Asking for the inputs' gradients alone drives the signals back through every layer, where
         # the hooks read them, without forming a weight gradient that nobody needs.

@@ -10,11 +10,12 @@ from typing import Final
 
 from training.errors import BudgetError, ConfigError
 
-# Opacus' default orders, and larger ones where a small epsilon has its best order.
+# Whole orders only. There the analysis is a finite sum of positive terms, on which Opacus and
+# dp-accounting agree to the last digits, so a ledger can be recomputed by either; at fractional
+# orders dp-accounting gives an upper bound. The price is 0.2 % of ε at ε = 3, nothing at ε = 1.
 ORDERS: Final[tuple[float, ...]] = (
-    *(1 + tenth / 10 for tenth in range(1, 100)),
-    *(float(order) for order in range(12, 64)),
-    *(64.0, 72.0, 80.0, 96.0, 112.0, 128.0, 160.0, 192.0, 256.0, 384.0, 512.0),
+    *(float(order) for order in range(2, 65)),
+    *(72.0, 80.0, 96.0, 112.0, 128.0, 160.0, 192.0, 256.0, 384.0, 512.0),
 )
 NOTHING: Final[tuple[float, ...]] = (0.0,) * len(ORDERS)
 

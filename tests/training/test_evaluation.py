@@ -1,0 +1,161 @@
+"""Figures from noisy counts: near the truth, covered by intervals, no dearer than training."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from training.accounting import epsilon, evaluation_mechanism, rdp_of
+from training.evaluation import (
+    BINS,
+    SMALLEST_GROUP,
+    EvaluationError,
+    NoisyCounts,
+    count,
+    held_out,
+    measure,
+)
+from training.mechanisms import WHOLE, Mechanism, Purpose
+from training.randomness import seeded_source
+
+GENERATOR = np.random.default_rng(0)
+ROWS = 6_000
+LABELS = (GENERATOR.random(ROWS) < 0.25).astype(np.float32)
+SCORES = 1 / (1 + np.exp(-(GENERATOR.normal(0, 1.5, ROWS) + 3 * LABELS - 2.5)))
+GROUP = np.where(GENERATOR.random(ROWS) < 0.6, "a", "b").astype(object)
+GROUP[:40] = "rare"
+VALUES = {"g": ("a", "b", "rare")}
+QUIET = Mechanism(1e-3, purpose=Purpose.EVALUATION)
+LOUD = Mechanism(4.2, purpose=Purpose.EVALUATION)
+
+
+def counted(mechanism: Mechanism, seed: int = 0, **changed: Any) -> NoisyCounts:
+    fields: dict[str, Any] = {
+        "probabilities": SCORES,
+        "labels": LABELS,
+        "groups": {"g": GROUP},
+        "group_values": VALUES,
+        "mechanism": mechanism,
+        "source": seeded_source(seed, allow_seeded=True),
+    }
+    return count(**{**fields, **changed})
+
+
+def test_without_noise_the_counts_are_exact() -> None:
+    counts = counted(QUIET)
+    assert counts.scores.sum() == ROWS
+    assert counts.scores[1].sum() == LABELS.sum()
+    assert counts.groups["g"]["a"].sum() == (GROUP == "a").sum()
+    metrics = measure(counts)
+    assert metrics.accuracy.value == pytest.approx(((SCORES >= 0.5) == LABELS).mean())
+    assert metrics.base_rate.value == pytest.approx(LABELS.mean())
+    assert metrics.auroc.value == pytest.approx(roc_auc_score(LABELS, SCORES), abs=0.004)
+    rate = metrics.groups["g"]["b"].selection_rate
+    assert rate is not None
+    assert rate.value == pytest.approx((SCORES[GROUP == "b"] >= 0.5).mean())
+
+
+def test_with_noise_the_intervals_cover() -> None:
+    truth = (roc_auc_score(LABELS, SCORES), ((SCORES >= 0.5) == LABELS).mean())
+    misses, widths = 0, []
+    for seed in range(40):
+        metrics = measure(counted(LOUD, seed))
+        for value, figure in zip(truth, (metrics.auroc, metrics.accuracy), strict=True):
+            misses += not figure.low <= value <= figure.high
+            widths.append(figure.high - figure.low)
+    assert misses <= 6  # of 80
+    assert max(widths) < 0.05
+    assert min(widths) > 0.01
+
+
+def test_the_release_costs_what_its_mechanism_says() -> None:
+    """Blocks share the budget: sum of 1/sigma_b^2 over what one record touches is 1/sigma^2."""
+    two = {"g": VALUES["g"], "h": ("x",)}
+    counts = counted(LOUD, groups={"g": GROUP, "h": ["x"] * ROWS}, group_values=two)
+    touched = 1 / counts.scores_sigma**2 + 2 / counts.groups_sigma**2
+    assert touched == pytest.approx(1 / LOUD.noise_multiplier**2)
+    alone = counted(LOUD, groups={}, group_values={})
+    assert alone.scores_sigma == LOUD.noise_multiplier
+
+
+def test_one_record_is_in_one_cell_of_each_block() -> None:
+    without = counted(QUIET, probabilities=SCORES[1:], labels=LABELS[1:], groups={"g": GROUP[1:]})
+    with_it = counted(QUIET)
+    assert np.abs(with_it.scores - without.scores).sum() == 1
+    assert sum(np.abs(with_it.groups["g"][v] - without.groups["g"][v]).sum() for v in "ab") <= 1
+
+
+def test_noise_has_the_stated_size() -> None:
+    many = np.stack([counted(LOUD, seed).scores - counted(QUIET).scores for seed in range(60)])
+    assert many.std() == pytest.approx(counted(LOUD).scores_sigma, rel=0.1)
+
+
+def test_small_groups_are_not_described() -> None:
+    rare = measure(counted(QUIET)).groups["g"]["rare"]
+    assert rare.size < SMALLEST_GROUP
+    assert (rare.selection_rate, rare.true_positive_rate, rare.false_positive_rate) == (None,) * 3
+
+
+@pytest.mark.parametrize(("thresholds", "verdict"), [((0.5, 0.5), True), ((0.5, 0.99), False)])
+def test_four_fifths(thresholds: tuple[float, float], *, verdict: bool) -> None:
+    limit = np.where(GROUP == "a", thresholds[0], thresholds[1])
+    scores = np.where(limit < SCORES, 0.9, 0.1)
+    metrics = measure(counted(QUIET, probabilities=scores))
+    assert metrics.four_fifths["g"] is verdict
+    ratio = metrics.impact_ratio["g"]
+    assert ratio is not None
+    assert (ratio.value >= 0.8) is verdict
+
+
+def test_a_verdict_needs_a_clear_interval() -> None:
+    loud = counted(Mechanism(200.0, purpose=Purpose.EVALUATION))
+    assert measure(loud).four_fifths["g"] is None
+
+
+def test_one_group_cannot_be_compared() -> None:
+    metrics = measure(counted(QUIET, group_values={"g": ("a", "rare")}))
+    assert metrics.impact_ratio["g"] is None
+    assert metrics.four_fifths["g"] is None
+
+
+def test_unlabeled_and_unscored_rows_count_nowhere() -> None:
+    labels, scores = LABELS.copy(), SCORES.copy()
+    labels[:10], scores[10:20] = np.nan, np.nan
+    counts = counted(QUIET, labels=labels, probabilities=scores)
+    assert counts.scores.sum() == ROWS - 20
+    assert counts.scores.shape == (2, BINS)
+
+
+def test_nothing_held_out_is_not_a_crash() -> None:
+    empty = counted(
+        LOUD, probabilities=np.zeros(0), labels=np.zeros(0, np.float32), groups={"g": []}
+    )
+    figure = measure(empty).auroc
+    assert 0 <= figure.low <= figure.value <= figure.high <= 1
+
+
+@pytest.mark.parametrize(
+    "changed", [{"labels": LABELS[1:]}, {"groups": {}}, {"groups": {"g": GROUP[1:]}}]
+)
+def test_ragged(changed: dict[str, Any]) -> None:
+    with pytest.raises(EvaluationError):
+        counted(QUIET, **changed)
+
+
+def test_the_release_hides_under_training() -> None:
+    training = rdp_of(Mechanism(4.1, WHOLE // 13, 150))
+    mechanism = evaluation_mechanism(training)
+    assert all(a <= b for a, b in zip(rdp_of(mechanism), training, strict=True))
+    assert epsilon(rdp_of(mechanism), 1e-5) <= epsilon(training, 1e-5)
+
+
+def test_split_is_keyed_stable_and_of_the_asked_size() -> None:
+    names = [str(place) for place in range(20_000)]
+    first = held_out(names, 0.2, b"k" * 32)
+    assert first.mean() == pytest.approx(0.2, abs=0.02)
+    assert (first[:100] == held_out(names[:100], 0.2, b"k" * 32)).all()
+    assert (first != held_out(names, 0.2, b"l" * 32)).any()
+    for share in (0.0, 1.0):
+        with pytest.raises(EvaluationError):
+            held_out(names, share, b"k")
