@@ -20,7 +20,7 @@ import os
 import struct
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from typing_extensions import Buffer
@@ -151,6 +151,19 @@ class SealingWriter:
         self._sink.write(place)
 
 
+class Source(Protocol):
+    """What sealed bytes are read from: any seekable binary file."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """As `io.IOBase.seek`."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """As `io.RawIOBase.readinto`."""
+
+    def close(self) -> None:
+        """As `io.IOBase.close`."""
+
+
 class OpeningReader(io.RawIOBase):
     """A sealed object as a read-only, seekable file of its plaintext.
 
@@ -166,7 +179,7 @@ class OpeningReader(io.RawIOBase):
     4. Every other segment opens as itself when it is read.
     """
 
-    def __init__(self, source: BinaryIO, key: bytes, identity: Identity) -> None:
+    def __init__(self, source: Source, key: bytes, identity: Identity) -> None:
         """Verify steps 1 to 3.
 
         Raises:
@@ -175,6 +188,7 @@ class OpeningReader(io.RawIOBase):
         super().__init__()
         self._source = source
         self._position = 0
+        self._sealed = memoryview(bytearray(SEALED_SEGMENT))
         self._segments: OrderedDict[int, bytearray] = OrderedDict()
         try:
             self._verify(key, identity)
@@ -186,9 +200,8 @@ class OpeningReader(io.RawIOBase):
         # 1. The header.
         total = self._source.seek(0, os.SEEK_END)
         self._source.seek(0)
-        header = self._source.read(HEADER_LENGTH)
-        if len(header) != HEADER_LENGTH:
-            raise SealError
+        header = bytearray(HEADER_LENGTH)
+        self._fill(memoryview(header))
         magic, version, suite_id, _ = _HEADER.unpack(header)
         if (magic, version) != (MAGIC, VERSION):
             raise SealError
@@ -196,7 +209,7 @@ class OpeningReader(io.RawIOBase):
             aead = suite(suite_id).aead(key)
         except SuiteError:
             raise SealError from None
-        self._cipher = _SegmentCipher(aead, header, identity)
+        self._cipher = _SegmentCipher(aead, bytes(header), identity)
         # 2. The length.
         body = total - HEADER_LENGTH
         self._last = max(0, (body - 1) // SEALED_SEGMENT)
@@ -258,17 +271,27 @@ class OpeningReader(io.RawIOBase):
             self._position += length
         return given
 
-    def readall(self) -> bytes:
-        """Everything from here to the end.
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next `size` bytes, fewer only at the end; all that are left without a size.
 
         Raises:
             SealError: a segment does not open.
         """
         self._check_open()
-        out = io.BytesIO(bytes(max(0, self.size - self._position)))
+        left = max(0, self.size - self._position)
+        wanted = left if size is None or size < 0 else min(size, left)
+        number, offset = divmod(self._position, SEGMENT)
+        if 0 < wanted < SEGMENT - offset:  # small reads inside one segment are the common ones
+            self._position += wanted
+            return bytes(memoryview(self._segment(number))[offset : offset + wanted])
+        out = io.BytesIO(bytes(wanted))
         with out.getbuffer() as buffer:
             self.readinto(buffer)
         return out.getvalue()
+
+    def readall(self) -> bytes:
+        """Everything from here to the end; see `read`."""
+        return self.read()
 
     def close(self) -> None:
         """Close the source and forget the decrypted segments."""
@@ -298,6 +321,15 @@ class OpeningReader(io.RawIOBase):
             self._segments.move_to_end(number)
         return kept
 
+    def _fill(self, place: memoryview) -> None:
+        """Read from the source until `place` is full."""
+        filled = 0
+        while filled < len(place):
+            got = self._source.readinto(place[filled:])
+            if not got:
+                raise SealError
+            filled += got
+
     def _room(self, length: int) -> bytearray:
         """A buffer of `length` bytes, where it can the one of the segment unread for longest."""
         if len(self._segments) == _KEPT:
@@ -310,7 +342,8 @@ class OpeningReader(io.RawIOBase):
     def _decrypt(self, number: int, place: memoryview) -> None:
         # 4. The segment.
         self._source.seek(HEADER_LENGTH + number * SEALED_SEGMENT)
-        sealed = self._source.read(len(place) + TAG_LENGTH)
+        sealed = self._sealed[: len(place) + TAG_LENGTH]
+        self._fill(sealed)
         self._cipher.open_into(place, sealed, number, last=number == self._last)
 
 
@@ -334,7 +367,7 @@ class _SegmentCipher:
         nonce = _nonce(self._prefix, number, last=last)
         _seal_segment(self._aead, nonce, self._associated_data, piece, out)
 
-    def open_into(self, out: memoryview, sealed: bytes, number: int, *, last: bool) -> None:
+    def open_into(self, out: memoryview, sealed: Octets, number: int, *, last: bool) -> None:
         nonce = _nonce(self._prefix, number, last=last)
         _open_segment(self._aead, nonce, self._associated_data, sealed, out)
 
@@ -347,11 +380,9 @@ def _seal_segment(
 
 
 def _open_segment(
-    aead: Aead, nonce: bytes, associated_data: bytes, sealed: bytes, out: memoryview
+    aead: Aead, nonce: bytes, associated_data: bytes, sealed: Octets, out: memoryview
 ) -> None:
     """The whole of opening: `out` is as long as the plaintext, and wiped if not authentic."""
-    if len(sealed) != len(out) + TAG_LENGTH:
-        raise SealError
     try:
         aead.decrypt_into(nonce, sealed, associated_data, out)
     except InvalidTag:

@@ -23,7 +23,7 @@ from typing import IO, BinaryIO, Final, Self, cast
 from django.core.files.storage import default_storage
 from typing_extensions import Buffer
 
-from governance.envelope import Identity, OpeningReader, SealingWriter
+from governance.envelope import Identity, OpeningReader, SealingWriter, Source
 from governance.errors import ObjectMissingError
 from governance.keyring import data_key_context, unwrap_key, wrap_key
 from governance.models import StoredObject, Tenant
@@ -187,7 +187,7 @@ def open_object(stored: StoredObject) -> BinaryIO:
         source = default_storage.open(stored.name, "rb")
     except FileNotFoundError:
         raise ObjectMissingError("the sealed bytes of this object are gone") from None
-    reader = OpeningReader(cast("BinaryIO", source), key, Identity(owner, kind, object_id))
+    reader = OpeningReader(cast("Source", source), key, Identity(owner, kind, object_id))
     return cast("BinaryIO", reader)
 
 
