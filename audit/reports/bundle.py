@@ -31,7 +31,7 @@ from audit.models import AuditEntry, Leaf
 from audit.proofs import TlogProof
 from audit.receipts import sign_manifest, verify_certificate
 from audit.reports import layout
-from audit.reports.container import FolderTarget, Target, ZipTarget
+from audit.reports.container import FolderTarget, Target, ZipTarget, seal_archive
 from audit.reports.layout import BundleEntry, Manifest
 from audit.reports.page import Summary, render
 from audit.sequencer import hash_reader, latest_checkpoint
@@ -244,7 +244,7 @@ def _target(out: Path | BinaryIO) -> Iterator[Target]:
     fresh = out.with_name(f".{out.name}.{secrets.token_hex(8)}.new")
     try:
         if out.suffix == ".zip":
-            with fresh.open("xb") as file:
+            with fresh.open("x+b") as file:
                 yield from _zip(file)
         else:
             fresh.mkdir()
@@ -261,6 +261,7 @@ def _target(out: Path | BinaryIO) -> Iterator[Target]:
 def _zip(file: IO[bytes]) -> Iterator[Target]:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         yield ZipTarget(archive)
+    seal_archive(file)
 
 
 def read_previous(bundle_or_note: Path) -> str:

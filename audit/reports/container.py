@@ -22,6 +22,7 @@ from audit.reports.layout import MANIFEST, MAX_FILES, allowed_name, size_limit
 _CHUNK: Final = 1 << 20
 _MODE: Final = 0o644
 _END: Final = struct.Struct("<4s4H2LH")  # end of central directory (APPNOTE 4.3.16)
+_COMMENT_LENGTH: Final = struct.Struct("<H")  # its last field
 
 
 class Target(Protocol):
@@ -41,6 +42,17 @@ class ZipTarget:
     def create(self, name: str) -> IO[bytes]:
         """Open a new member."""
         return self._archive.open(_member(name), "w")
+
+
+def seal_archive(file: IO[bytes]) -> None:
+    """Put the SHA-256 of a finished archive into its comment.
+
+    A compressed stream ends in up to seven bits that mean nothing: with this, changing them shows.
+    """
+    file.seek(-_END.size, os.SEEK_END)
+    seal = _digest_of_first(file, file.tell())
+    file.seek(-_COMMENT_LENGTH.size, os.SEEK_END)
+    file.write(_COMMENT_LENGTH.pack(len(seal)) + seal)
 
 
 class FolderTarget:
@@ -182,8 +194,8 @@ def digest_of(source: Source, name: str, size: int) -> str:
 
 
 def _check_names(names: list[str]) -> None:
-    if MANIFEST not in names:
-        raise BundleError("that is no bundle: it holds no manifest.json")
+    if not any(map(allowed_name, names)):
+        raise BundleError("that is no bundle: it holds none of a bundle's files")
     if len(names) > MAX_FILES:
         raise BundleError("the bundle holds too many files")
     if len(set(names)) != len(names):
@@ -191,6 +203,8 @@ def _check_names(names: list[str]) -> None:
     if not all(map(allowed_name, names)):
         # Said without the name, which a stranger chose and a terminal would print.
         raise ProofError("the bundle holds a file that does not belong in one")
+    if MANIFEST not in names:
+        raise ProofError("the bundle has lost its manifest.json")
 
 
 def _member(name: str) -> zipfile.ZipInfo:
@@ -203,7 +217,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 def _check_layout(file: IO[bytes], archive: zipfile.ZipFile) -> None:
-    """The archive is header, data, header, data, …, directory, end; each header as we write it."""
+    """The archive is header, data, …, directory, end and seal; each header as we write it."""
     fault = ProofError("the archive is not as it was written; if repacked, verify its folder")
     at = 0
     for info in archive.infolist():
@@ -215,13 +229,25 @@ def _check_layout(file: IO[bytes], archive: zipfile.ZipFile) -> None:
         if file.read(len(header)) != header or _central(info) != _central(expected):
             raise fault
         at += len(header) + info.compress_size
-    count = len(archive.infolist())
-    file.seek(0, os.SEEK_END)
-    directory = file.tell() - _END.size - at
-    file.seek(-_END.size, os.SEEK_END)
-    end = _END.pack(b"PK\x05\x06", 0, 0, count, count, max(directory, 0), at, 0)
-    if archive.start_dir != at or file.read() != end:
+    if archive.start_dir != at:
         raise fault
+    file.seek(0, os.SEEK_END)
+    directory_end = file.tell() - _END.size - len(archive.comment)
+    count = len(archive.infolist())
+    seal = _digest_of_first(file, directory_end)
+    end = _END.pack(b"PK\x05\x06", 0, 0, count, count, directory_end - at, at, len(seal))
+    file.seek(directory_end)
+    if file.read() != end + seal:
+        raise fault
+
+
+def _digest_of_first(file: IO[bytes], size: int) -> bytes:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while size > 0 and (chunk := file.read(min(_CHUNK, size))):
+        size -= len(chunk)
+        digest.update(chunk)
+    return digest.hexdigest().encode()
 
 
 def _central(info: zipfile.ZipInfo) -> tuple[object, ...]:
