@@ -12,7 +12,9 @@ Rows exist in the clear here only, in memory, and only those of a sealed version
 """
 
 import logging
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -86,13 +88,21 @@ def work(job_id: UUID) -> None:
         except DomainError as error:
             _stop(run, lease, RunState.FAILED, error.stable_code)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run must not hang
-            # The type alone: a parser's message may quote the cell that it choked on.
-            _log.error("%s failed: %s", run.reference, type(error).__name__)  # as above
+            # Type and place alone: a parser's message may quote the cell that it choked on.
+            _log.error("%s failed: %s", run.reference, _place(error))  # noqa: TRY400  # as above
             _stop(run, lease, RunState.FAILED, "internal")
 
 
 class _Cancelled(Exception):  # noqa: N818 - somebody's wish, not an error
     """Somebody asked this run to stop."""
+
+
+def _place(error: Exception) -> str:
+    """An error's type, where it was raised, and the last line of this package that it passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).parent == Path(__file__).parent]
+    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in (frames[-1], *ours[-1:])]
+    return f"{type(error).__name__} at {' from '.join(dict.fromkeys(places))}"
 
 
 def _stop(run: Run, lease: Lease, state: RunState, code: str) -> None:
@@ -172,11 +182,8 @@ class _Attempt:
     def _read(self, declared: Declared) -> _Rows:
         """The columns that the run needs, of the sealed version, split by the public split."""
         version = self.run.version
-        needed = dict.fromkeys(
-            [feature.name for feature in declared.features]
-            + [declared.target.column]
-            + list(declared.groups)
-        )
+        features = [feature.name for feature in declared.features]
+        needed = list(dict.fromkeys([*features, declared.target.column, *declared.groups]))
         with open_object(version.stored) as file:
             table = pl.concat(frame.select(needed) for frame in read_version(file))
         if len(table) != version.rows:

@@ -1,0 +1,171 @@
+"""A sealed version to train on, and runs on it: sealed, requested and trained for real, but tiny."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from audit.canonical import canonical
+from governance import leases, vault
+from governance.actions.proposals import approve_proposal
+from governance.models import (
+    ColumnPlanVersion,
+    Dataset,
+    DatasetVersion,
+    Proposal,
+    Purpose,
+    PurposeGrant,
+)
+from governance.models.datasets import DatasetState
+from governance.recognition.plan import ColumnPlan, Declared, Evidence, Kind, PlannedColumn
+from governance.scoping import tenant_scope
+from governance.tables.writing import ParquetChunkWriter
+from tests.factories.people import House
+from training.actions.runs import request_run
+from training.models import ModelVersion, Run
+
+PURPOSE: Final = "credit-risk-scoring"
+ROWS: Final = 240
+DECLARATIONS: Final[dict[str, Any]] = {
+    "columns": {
+        "age": {"kind": "numeric", "low": 17, "high": 90},
+        "hours": {"kind": "numeric", "low": 1, "high": 99},
+        "sex": {"kind": "category", "values": ["Female", "Male"], "use": "group"},
+        "name": {"kind": "text"},  # barred by the plan, whatever is declared
+    },
+    "target": {"column": "income", "positive": ">50K", "negative": "<=50K"},
+    "source": "a test",
+}
+SMALL: Final[dict[str, Any]] = {"hidden": [4], "steps": 45, "expected_batch": 40}
+
+
+def plan_of(*, subject: str = "person") -> ColumnPlan:
+    """A plan with a column of every kind that training must judge."""
+    said: list[tuple[str, Kind, str | None, str, Declared | None]] = [
+        (subject, Kind.TYPED, "PERSON_ID", "pseudonym", Declared.SUBJECT),
+        ("name", Kind.TYPED, "PERSON", "pseudonym", None),
+        ("phone", Kind.TYPED, "PHONE", "keep", None),
+        ("city", Kind.TYPED, "LOCATION", "generalize", None),
+        ("note", Kind.PROSE, None, "replace", None),
+        ("age", Kind.FREE, None, "keep", Declared.FEATURE),
+        ("hours", Kind.FREE, None, "keep", Declared.FEATURE),
+        ("sex", Kind.FREE, None, "keep", Declared.FEATURE),
+        ("income", Kind.FREE, None, "keep", Declared.TARGET),
+        ("raw", Kind.FREE, None, "keep", Declared.DROP),
+    ]
+    return ColumnPlan(
+        tuple(
+            PlannedColumn(name, kind, entity, {"operator": operator}, Evidence(), declared)
+            for name, kind, entity, operator, declared in said
+        ),
+        detector="test",
+    )
+
+
+def rows_of(count: int = ROWS, seed: int = 0) -> dict[str, list[str | None]]:
+    """Anonymized rows in which income follows age and hours."""
+    generator = np.random.default_rng(seed)
+    age = generator.integers(18, 80, count)
+    hours = generator.integers(10, 70, count)
+    rich = (age - 45) / 15 + (hours - 40) / 10 + generator.normal(0, 0.5, count) > 0
+    people = range(count)
+    return {
+        "person": [f"P{i:06d}" for i in people],
+        "name": [f"N{i:06d}" for i in people],
+        "phone": [f"555-{i:04d}" for i in people],
+        "city": [("north", "south")[i % 2] for i in people],
+        "note": ["<PERSON> called" for _ in people],
+        "age": [str(value) for value in age],
+        "hours": [str(value) for value in hours],
+        "sex": [("Female", "Male")[int(value)] for value in generator.integers(0, 2, count)],
+        "income": [">50K" if positive else "<=50K" for positive in rich],
+    }
+
+
+def make_version(
+    house: House,
+    name: str = "people",
+    *,
+    rows: int = ROWS,
+    declarations: Mapping[str, Any] | None = None,
+    purposes: tuple[str, ...] = (PURPOSE,),
+    source_rows: int | None = -1,
+) -> DatasetVersion:
+    """A sealed version in the vault, without an ingest; `source_rows` is -1 for as many as `rows`."""
+    plan, table = plan_of(), rows_of(rows)
+    with tenant_scope(house.id):
+        dataset = Dataset.objects.create(
+            tenant=house.tenant,
+            name=name,
+            state=DatasetState.SEALED,
+            subject_column="person",
+            declarations=dict(DECLARATIONS if declarations is None else declarations),
+            rows=rows if source_rows == -1 else source_rows,
+            uploaded_by=house.user(house.steward),
+        )
+        for slug in purposes:
+            purpose = Purpose.objects.get(tenant=house.tenant, slug=slug)
+            PurposeGrant.objects.create(
+                tenant=house.tenant,
+                dataset=dataset,
+                purpose=purpose,
+                legal_basis=purpose.legal_basis,
+            )
+        stored_plan = ColumnPlanVersion.objects.create(
+            tenant=house.tenant,
+            dataset=dataset,
+            number=1,
+            body=canonical(plan.as_dict()),
+            digest="0" * 64,
+            detector="test",
+        )
+        with vault.ObjectWriter(house.tenant, "version") as writer:
+            parquet = ParquetChunkWriter(writer, list(table))
+            parquet.write(table)
+            parquet.close()
+            stored = writer.finish()
+        stored.save(force_insert=True)
+        version: DatasetVersion = DatasetVersion.objects.create(
+            tenant=house.tenant,
+            dataset=dataset,
+            number=1,
+            stored=stored,
+            plan=stored_plan,
+            rows=rows,
+            detector="test",
+            digest="0" * 64,
+        )
+    return version
+
+
+def ask(house: House, version: DatasetVersion, **asked: Any) -> Run:
+    """A run as the engineer requests it; its job waits."""
+    with tenant_scope(house.id), leases.doing_it_here():
+        return request_run(
+            house.engineer,
+            version,
+            **{
+                "target": "income",
+                "purpose": PURPOSE,
+                "epsilon": "1",
+                "config": SMALL,
+                **asked,
+            },
+        )
+
+
+def trained(house: House, version: DatasetVersion, **asked: Any) -> ModelVersion:
+    """A run that was requested and carried out in this process, and what it registered."""
+    run = ask(house, version, **asked)
+    leases.run_here(run.reference)
+    with tenant_scope(house.id):
+        run.refresh_from_db()
+        assert run.state == "finished", run.error_code
+        return ModelVersion.objects.select_related("model").get(run=run)
+
+
+def approve(house: House, proposal: Proposal) -> None:
+    """Officer and tenant admin agree; what follows waits as a job."""
+    with tenant_scope(house.id), leases.doing_it_here():
+        for person in (house.officer, house.owner):
+            approve_proposal(person, proposal)
