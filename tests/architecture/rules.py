@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from typing_extensions import TypeIs
+
 PACKAGES: Final = ("audit", "governance", "training", "gateway")
 
 # A write when given keywords alone: `dict.update(other)` and `digest.update(data)` take a value.
@@ -119,7 +121,7 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
                     yield name, text
 
 
-def _is_function(node: ast.AST) -> bool:
+def _is_function(node: ast.AST) -> TypeIs[ast.FunctionDef | ast.AsyncFunctionDef]:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 

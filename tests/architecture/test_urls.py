@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver, include, path
+from django.urls.resolvers import RegexPattern
 from django.views import View
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
@@ -130,7 +132,7 @@ def _planted() -> dict[str, tuple[Callable[..., Any], list[str]]]:
         def create(self, request: HttpRequest) -> HttpResponse:
             return super().create(request)
 
-    routes = {"get": "list", "post": "create"}
+    routes: dict[str, Any] = {"get": "list", "post": "create"}
     return {
         "bare function": (_page, ["*"]),
         "bound function": (binds_action(create_tenant)(lambda _request: HttpResponse()), []),
@@ -153,16 +155,14 @@ def test_rule_on_planted_views(case: str) -> None:
 
 
 def test_rule_bites_on_a_planted_address() -> None:
-    def pattern(route: str, view: Any) -> URLPattern:
-        from django.urls import path
-
-        return path(route, view)
-
-    planted = URLResolver(
-        get_resolver().pattern, [pattern("planted", _page), pattern("probe", get_resolver)]
-    )
-    planted.__dict__["url_patterns"] = planted.urlconf_name
-    assert _unbound(planted) == ["* planted (planted)", "* probe (probe)"]
+    planted = ModuleType("planted")
+    planted.urlpatterns = [  # type: ignore[attr-defined]  # a module made up here
+        path("outer", _page),
+        path("under/", include(([path("inner", _page)], "space"))),
+        path("marked", reads_no_tenant_data(reason="a probe")(lambda _request: HttpResponse())),
+    ]
+    found = _unbound(URLResolver(RegexPattern(r"^/"), planted))
+    assert found == ["* outer (outer)", "* under/inner (under/inner)"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -121,7 +122,7 @@ def _empty(url: str) -> None:
         connection.ensure_connection(max_retries=1)
         for name in QUEUES:
             # A channel each: to delete what is not there closes the channel.
-            channel = connection.channel()
+            channel: Any = connection.channel()  # each transport's own class
             try:
                 channel.queue_delete(name)
             except connection.channel_errors:
