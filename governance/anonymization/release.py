@@ -23,9 +23,7 @@ Chunk = TypeVar("Chunk", pl.DataFrame, Mapping[str, Cells])
 _REPLACE: Final = Replace()
 
 
-def transform_chunk(
-    chunk: Chunk, plan: ColumnPlan, keys: OperatorKeys
-) -> tuple[Chunk, Counts]:
+def transform_chunk(chunk: Chunk, plan: ColumnPlan, keys: OperatorKeys) -> tuple[Chunk, Counts]:
     """Anonymize one chunk of rows by the plan.
 
     Typed columns go through their operator cell by cell. In prose, every span found by patterns,
@@ -155,9 +153,7 @@ def _free(
     return out, found
 
 
-def replace_spans(
-    text: str, spans: Sequence[Span], operators: Mapping[str, Operator]
-) -> str:
+def replace_spans(text: str, spans: Sequence[Span], operators: Mapping[str, Operator]) -> str:
     """`text` with each span put through its entity's operator, right to left so offsets hold."""
     for span in sorted(spans, key=lambda s: s.start, reverse=True):
         applied = operators[span.entity].apply(text[span.start : span.end], span.entity)

@@ -94,19 +94,18 @@ _PROVINCE_NAMES: Final = (
     "|云南|陕西|甘肃|青海|台湾|内蒙古|广西|西藏|宁夏|新疆|香港|澳门|臺灣|廣東|廣西|江蘇|重慶|遼寧|雲南|寧夏|澳門"
 )
 _REGION: Final = (
-    rf"(?:{_HAN}{{2,8}}?(?:省|自治区))?{_HAN}{{2,8}}?(?:市|州|盟){_HAN}{{1,8}}?(?:区|县|旗|市)"
+    rf"(?>(?:{_HAN}{{2,8}}?(?:省|自治区))?)(?>{_HAN}{{2,8}}?(?:市|州|盟))(?>{_HAN}{{1,8}}?(?:区|县|旗|市))"
 )
-_ROAD: Final = r"[一-龥\d]{1,16}?(?:路|街|巷|道|村|镇|乡)"
+_ROAD: Final = r"(?>[一-龥\d]{1,16}?(?:路|街|巷|道|村|镇|乡))"
 _ROOMS: Final = r"(?:[A-Za-z\d]{1,5}(?:栋|幢|座|单元|层|楼|室|房)){0,4}(?: ?\d{6}(?!\d))?"
-# Levels named by COMPLIANCE: region, district, road, number; three of them make it an address.
+# Region, district, road, number. Each level is atomic: it ends at its first suffix, or the levels
+# together would try every split of a text made of suffixes.
 _ADDRESS: Final = rf"{_REGION}{_ROAD}[一-龥\d-]{{0,10}}?\d{{1,5}}(?:号|弄|栋|號){_ROOMS}"
 _ANCHORED: Final = (
     rf"(?:{_PROVINCE_NAMES}){_HAN}{{1,20}}?(?:路|街|巷|道|村|镇|乡)"
     rf"[一-龥]{{0,6}}?[A-Za-z\d]{{1,5}}(?:号楼|号|弄|栋|幢|座|室|號){_ROOMS}"
 )
-_LOCAL: Final = (
-    rf"{_HAN}{{2,6}}?(?:市|区|县|镇|區|縣){_HAN}{{1,10}}?(?:路|街|巷|道|弄)\d{{1,5}}(?:号|弄|號){_ROOMS}"
-)
+_LOCAL: Final = rf"{_HAN}{{2,6}}?(?:市|区|县|镇|區|縣){_HAN}{{1,10}}?(?:路|街|巷|道|弄)\d{{1,5}}(?:号|弄|號){_ROOMS}"
 _WECHAT: Final = r"[A-Za-z][-_A-Za-z0-9]{5,19}"
 _QQ: Final = r"[1-9]\d{4,10}"
 _IS: Final = r"(?:号|号码|ID|id)?[:： ]?[是为]?[:： ]?"  # what stands between a label and its value
@@ -257,7 +256,9 @@ RULES: Final[tuple[Rule, ...]] = (
         0.75,
         0.8,
     ),
-    Rule("CN_QQ", "CN_QQ", bounded(_QQ, masked=True), Gate.CODE, 0.05, 0.7, header_only=True),
+    Rule(
+        "CN_QQ", "CN_QQ", bounded(_QQ, masked=True), Gate.FIVE_DIGITS, 0.05, 0.7, header_only=True
+    ),
     Rule(
         "CN_QQ labeled",
         "CN_QQ",

@@ -246,9 +246,7 @@ _CARD: Final = (
     r"|(?:5018|5020|5038|5893|6304|6759|676[123])\d{8,15}"
 )
 # North American numbers by their shape: libphonenumber rejects area codes not yet in service.
-_NANP: Final = (
-    r"(?:\+?1[-. ]?|001[-. ]?)?(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}(?: ?(?:x|ext\.? ?)\d{1,6})?"
-)
+_NANP: Final = r"(?:\+?1[-. ]?|001[-. ]?)?(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}(?: ?(?:x|ext\.? ?)\d{1,6})?"
 _MONTH: Final = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?"
     r"|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)\.?"
@@ -290,5 +288,5 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("PHONE_NUMBER shaped", "PHONE_NUMBER", bounded(_NANP), Gate.NUMBER, 0.6, 0.85),
     Rule("PHONE_NUMBER bare", "PHONE_NUMBER", bounded(r"(?:\+?1)?\d{10}"), Gate.NUMBER, 0.2, 0.7),
     # A date is redacted only where the words beside it, or the header, make it a birth date.
-    Rule("DATE_OF_BIRTH", "DATE_OF_BIRTH", bounded(_DATE), Gate.DATE, 0.1, 0.8),
+    Rule("DATE_OF_BIRTH", "DATE_OF_BIRTH", bounded(_DATE), Gate.DATE, 0.1, 0.8, narrow=True),
 )

@@ -68,7 +68,7 @@ CATALOG: Final[tuple[Entity, ...]] = (
     ),
     _entity("CN_RESIDENCE", "S", PSEUDONYM, "居住证,居住证号", "居住证,居住證", "cn"),
     _entity("CN_FOREIGN_PR", "S", PSEUDONYM, "永居证,永久居留证", "永居证,永久居留", "cn"),
-    _entity("CN_ID15", "S", PSEUDONYM, "", _ID_WORDS, "cn"),
+    _entity("CN_ID15", "S", PSEUDONYM, "身份证,身份證,证件号,身份证号", _ID_WORDS, "cn"),
     _entity(
         "US_SSN",
         "S",

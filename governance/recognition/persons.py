@@ -85,9 +85,7 @@ def _models(folded: Sequence[Folded]) -> dict[int, list[Span]]:
         found.setdefault(i, []).extend(spans)
     english = [i for i, form in enumerate(folded) if _CAPITALIZED.search(form.text)]
     ghosts = [shadow(folded[i].text) for i in english]
-    for i, ghost, spans in zip(
-        english, ghosts, presidio.english_entities(ghosts), strict=True
-    ):
+    for i, ghost, spans in zip(english, ghosts, presidio.english_entities(ghosts), strict=True):
         found.setdefault(i, []).extend(s for s in map(_trimmed(ghost), spans) if s is not None)
         found[i].extend(
             Span(match.start(), match.end(), "PERSON", 0.8) for match in _TITLED.finditer(ghost)

@@ -69,7 +69,7 @@ class Evidence:
     language: str = ""  # "zh", "en", "zh+en", or "" where there are no letters
     header: tuple[str, ...] = ()  # entities that the header speaks of
     findings: tuple[Finding, ...] = ()
-    samples: tuple[str, ...] = ()  # shapes: 9 for a digit, A or a for a letter, 汉 for a Han character
+    samples: tuple[str, ...] = ()  # shapes, see `profile.shape`
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""The Presidio adapter: its recognizers as finders for the sweep, and one whole engine a process.
+r"""The Presidio adapter: its recognizers as finders for the sweep, and one whole engine a process.
 
 What is changed, and why (all seen in presidio-analyzer 2.2.366):
 
-- Built-in patterns use Unicode `\\b`, which fails beside Han characters: they run on the shadow copy.
+- Built-in patterns use Unicode `\b`, which fails beside Han characters: they run on the shadow copy.
 - The e-mail and URL patterns are quadratic on hostile text: linear ones are passed in instead. Their
   validators ask `tldextract`, which would download a suffix list: ours uses the snapshot it carries.
 - A pattern that times out is logged and skipped, which fails open: the sweep raises instead.
@@ -43,6 +43,7 @@ from presidio_analyzer.predefined_recognizers.generic import iban_recognizer
 from governance.recognition import chinese, english, entities, lac
 from governance.recognition.folding import shadow
 from governance.recognition.rules import (
+    REPORT,
     TIMEOUT_SECONDS,
     Finder,
     Gate,
@@ -167,7 +168,6 @@ class BuiltIn:
         self.gate = gate
         self._recognizer = recognizer
         self._contextual = contextual
-        self._prefixes = isinstance(recognizer, predefined.IbanRecognizer)
         self._patterns = [
             (regex.compile(p.regex, recognizer.global_regex_flags | regex.ASCII), float(p.score))
             for p in recognizer.patterns
@@ -202,19 +202,22 @@ class BuiltIn:
             near = self.entity in spoken or in_context(self.entity, text, start, end)
             worth = 1.0 if valid else score
             if near:
-                worth = min(1.0, worth + CONTEXT_BOOST)
+                worth = min(1.0, max(REPORT, worth + CONTEXT_BOOST))
             elif self._contextual:
                 worth = min(worth, 0.3)
-            yield Span(
-                start, end, self.entity, worth, bool(valid) and not (self._contextual ^ near)
-            )
+            proven = bool(valid) and (near or not self._contextual)
+            yield Span(start, end, self.entity, worth, proven)
             return
 
     def _ends(self, match: regex.Match[str]) -> list[int]:
-        """Presidio's IBAN pattern takes up to two groups too many: each prefix is tried in turn."""
-        if not self._prefixes:
-            return [match.end()]
-        return sorted({match.end(i) for i in range(len(match.groups()) + 1)}, reverse=True)
+        """Where the match may end: Presidio's IBAN pattern takes up to two groups too many, so each
+        prefix is tried in turn; the punctuation after a URL belongs to the sentence.
+        """
+        if self.entity == "IBAN_CODE":
+            return sorted({match.end(i) for i in range(len(match.groups()) + 1)}, reverse=True)
+        if self.entity == "URL":
+            return [match.start() + len(match[0].rstrip(".,;:!?'\""))]
+        return [match.end()]
 
 
 def _whole(text: str, start: int, end: int) -> bool:
@@ -256,28 +259,39 @@ class Phones:
 
     def find(self, text: str, shadow: str, spoken: Collection[str]) -> Iterator[Span]:
         """Spans in the shadow of `text`."""
-        seen: set[tuple[int, int]] = set()
         spoken_of = self.entity in spoken
-        for region in self._regions:
-            for match in phonenumbers.PhoneNumberMatcher(
-                shadow, region, leniency=phonenumbers.Leniency.VALID
-            ):
-                place = (match.start, match.end)
-                if place in seen or not _whole(shadow, *place) or _is_quad(shadow, *place):
+        for run in _DIALED.finditer(shadow, timeout=TIMEOUT_SECONDS):
+            # Room for an extension, within the cell.
+            piece = shadow[run.start() : run.end() + _EXTENSION].partition("\0")[0]
+            for start, end in self._numbers(piece):
+                place = (run.start() + start, run.start() + end)
+                if not _whole(shadow, *place) or _NO_PHONE.fullmatch(shadow, *place):
                     continue
-                seen.add(place)
                 if spoken_of or in_context(self.entity, text, *place):
                     score = 0.75
-                elif not shadow[match.start : match.end].isdigit():
+                elif not shadow[place[0] : place[1]].isdigit():
                     score = 0.6
                 else:
                     score = 0.4 if _alone(shadow, *place) else 0.5
-                yield Span(match.start, match.end, self.entity, score)
+                yield Span(*place, self.entity, score)
+
+    def _numbers(self, piece: str) -> set[tuple[int, int]]:
+        return {
+            (match.start, match.end)
+            for region in self._regions
+            for match in phonenumbers.PhoneNumberMatcher(
+                piece, region, leniency=phonenumbers.Leniency.VALID
+            )
+        }
 
 
-def _is_quad(text: str, start: int, end: int) -> bool:
-    """A dotted quad is an IP address, however well it would do as a telephone number."""
-    return text[start:end].count(".") == 3 and text[start:end].replace(".", "").isdigit()  # noqa: PLR2004
+_DIALED: Final = regex.compile(r"[+(]?[0-9](?:[-. ()/x+]{0,3}+[0-9]){6,}+")
+_EXTENSION: Final = 12
+_NO_PHONE: Final = regex.compile(
+    r"[0-9]+[.,][0-9]+"  # a decimal number
+    r"|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?"  # a dotted quad is an IP address or network
+    r"|[0-9]{4}([-/.])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([-/.])[0-9]{1,2}\2[0-9]{4}"  # a date
+)
 
 
 def _alone(text: str, start: int, end: int) -> bool:

@@ -52,12 +52,15 @@ NEARLY_ALL: Final = 0.8
 HEADED: Final = 0.2  # share that suffices where the header says the same
 CATEGORY_DISTINCT: Final = 200  # a value that twenty rows share is a category, not a person
 CATEGORY_REPEATS: Final = 20
+SENTENCE: Final = 5  # words, a Han character counting half: from here on a cell is prose
 FEW: Final = 20  # distinct values below which unprompted names prove nothing
 _HASH_SPACE: Final = 2**64
 _NUMBER: Final = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?%?")
 _WORDS: Final = re.compile(r"[A-Za-z]+")
 _PERSON_LIKE: Final = re.compile(r"[^\W\d_][^\d_@/\\]{1,59}")
-_FREE_OF_SHAPE: Final = frozenset({"PERSON", "CN_ADDRESS", "STREET_ADDRESS", "DATE_OF_BIRTH", "URL"})
+_FREE_OF_SHAPE: Final = frozenset(
+    {"PERSON", "CN_ADDRESS", "STREET_ADDRESS", "DATE_OF_BIRTH", "URL"}
+)
 _MODEL_ONLY: Final = frozenset({"PERSON", "LOCATION"})
 
 
@@ -183,7 +186,9 @@ def _decide(
     ) >= 0.95 * len(values)  # noqa: PLR2004 - a stray "n/a" leaves a column numeric
     spans = _scan(folded, spoken, regimes, numeric=numeric)
     distinct = sample.distinct()
-    categorical = distinct <= CATEGORY_DISTINCT and sample.rows >= CATEGORY_REPEATS * max(1, distinct)
+    categorical = distinct <= CATEGORY_DISTINCT and sample.rows >= CATEGORY_REPEATS * max(
+        1, distinct
+    )
     entity = _entity_of(folded, spans, spoken, categorical=categorical, numeric=numeric)
     prose = not numeric and not categorical and _is_prose(folded, spans)
     if entity is not None:
@@ -314,14 +319,24 @@ def _by_header(folded: Sequence[Folded], spoken: Collection[str]) -> str | None:
 
 
 def _is_prose(folded: Sequence[Folded], spans: Sequence[Sequence[Span]]) -> bool:
-    """Sentences by their length, or short notes in which people turn up now and then."""
+    """Sentences by their length, or short notes in which people turn up.
+
+    Where there are too few values to tell, one in two with a person, or one proven identifier
+    beside other text, is enough: to take a name for a word costs a word, the reverse costs a name.
+    """
     if not folded:
         return False
     words = median(
         len(_WORDS.findall(form.text)) + len(HAN.findall(form.text)) / 2 for form in folded
     )
     peopled = sum(any(s.entity == "PERSON" for s in found) for found in spans)
-    return words >= 5 or (len(folded) >= FEW and peopled * 20 >= len(folded))  # noqa: PLR2004 - a sentence; one cell in twenty
+    often = 20 if len(folded) >= FEW else 2
+    beside = any(
+        span.checked and not _fills(span, form.text)
+        for form, found in zip(folded, spans, strict=True)
+        for span in found
+    )
+    return words >= SENTENCE or peopled * often >= max(1, len(folded)) or beside
 
 
 def _fills(span: Span, text: str) -> bool:
@@ -377,5 +392,3 @@ def _class(character: str) -> str:
     if HAN.match(character):
         return "汉"
     return "a" if character.isalpha() else "·"
-
-

@@ -15,6 +15,8 @@ from governance.recognition.spans import Span
 REPORT: Final = 0.5  # a span scoring less is a doubt: the plan may count it, nobody acts on it
 WINDOW_BEFORE: Final = 24  # characters in which a context word counts, COMPLIANCE: measured on
 WINDOW_AFTER: Final = 10  # Chinese text, whose lemmas spaCy leaves empty
+NARROW_AFTER: Final = 4
+_DIGIT: Final = re.compile("[0-9]")
 TIMEOUT_SECONDS: Final = 5.0  # every pattern is linear; this stops a pattern added by a tenant
 
 
@@ -28,7 +30,8 @@ class Gate(StrEnum):
     """A cheap necessary condition (RE2 syntax, run over whole columns) for a group of rules."""
 
     NUMBER = r"(?:[0-9][-. ()/+x]{0,3}){6}[0-9]"
-    CODE = r"[0-9]{4}"
+    CODE = r"[A-Za-z] ?[0-9]|[0-9] ?[A-Za-z]|[0-9]{8}"
+    FIVE_DIGITS = r"[0-9]{5}"
     AT = "@"
     NETWORK = (
         r"[0-9]\.[0-9]|[0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-]|:[0-9A-Fa-f]{0,4}:|[0-9A-Fa-f]{4}\."
@@ -75,6 +78,7 @@ class Rule:
     near: float
     check: Callable[[str], bool] | None = None
     failed: float = 0.0
+    narrow: bool = False  # the context word must belong to this match and not to a number beside it
     header_only: bool = False  # so shapeless that only the column's own header makes it an entity
 
     def find(self, text: str, shadow: str, spoken: Collection[str]) -> Iterator[Span]:  # noqa: ARG002 - the Finder protocol; only built-ins need the shadow
@@ -95,7 +99,9 @@ class Rule:
 
     def _judge(self, match: regex.Match[str], text: str, spoken: Collection[str]) -> Span | None:
         start, end = match.span()
-        supported = self.entity in spoken or in_context(self.entity, text, start, end)
+        supported = self.entity in spoken or in_context(
+            self.entity, text, start, end, narrow=self.narrow
+        )
         score = self.near if supported else self.score
         proven = False
         if self.check is not None:
@@ -107,13 +113,19 @@ class Rule:
         return Span(start, end, self.entity, score, proven)
 
 
-def in_context(entity: str, text: str, start: int, end: int) -> bool:
-    """Whether a context word of `entity` stands near `text[start:end]`, within the same cell."""
+def in_context(entity: str, text: str, start: int, end: int, *, narrow: bool = False) -> bool:
+    """Whether a context word of `entity` stands near `text[start:end]`, within the same cell.
+
+    `narrow` looks back no further than the last digit and ahead only at the next few characters, so
+    that of two dates the one that is called a birth date is taken.
+    """
     words = context_pattern(entity)
     if words is None:
         return False
     before = text[max(0, start - WINDOW_BEFORE) : start].rpartition("\0")[2]
     after = text[end : end + WINDOW_AFTER].partition("\0")[0]
+    if narrow:
+        before, after = _DIGIT.split(before)[-1], after[:NARROW_AFTER]
     return words.search(before) is not None or words.search(after) is not None
 
 
