@@ -21,8 +21,7 @@ from training.serving import LoadedModel, ModelCache
 
 MODELS: Final = ModelCache()
 THRESHOLD: Final = 0.5
-BACKGROUND_ROWS: Final = 32
-BACKGROUND_SEED: Final = 0
+_ROWS_AT_MOST: Final = 1_000  # of a background
 
 _BACKGROUNDS_AT_MOST: Final = 256
 _backgrounds: dict[str, explanations.Background] = {}
@@ -96,11 +95,12 @@ def background(model: LoadedModel, version: ModelVersion) -> explanations.Backgr
     """The rows that a version's scores are explained against.
 
     Raises:
-        ServingError: `serving.background_differs`: they are not those of the registration.
+        ServingError: `serving.background_missing`, `serving.background_differs`: they are not those
+            of the registration.
     """
     known = _backgrounds.get(model.digest)
     if known is None:
-        known = registered_background(model.spec)
+        known = _stated_background(model.spec, version.card)
         if len(_backgrounds) >= _BACKGROUNDS_AT_MOST:
             _backgrounds.clear()
         _backgrounds[model.digest] = known
@@ -112,10 +112,16 @@ def background(model: LoadedModel, version: ModelVersion) -> explanations.Backgr
     return known
 
 
-def registered_background(spec: FeatureSpec) -> explanations.Background:
-    """The background that follows from a feature specification."""
+def _stated_background(spec: FeatureSpec, card: dict[str, Any]) -> explanations.Background:
+    """The background that the card states, made again from the feature specification."""
+    stated = card.get("background", {})
+    rows, seed = stated.get("rows"), stated.get("seed")
+    if type(rows) is not int or type(seed) is not int or not 0 < rows <= _ROWS_AT_MOST:
+        raise ServingError(
+            "the card states no background to explain against", code="serving.background_missing"
+        )
     return explanations.Background.from_rows(
-        synthetic_background(spec, BACKGROUND_ROWS, BACKGROUND_SEED), spec.names, ORIGIN
+        synthetic_background(spec, rows, seed), spec.names, ORIGIN
     )
 
 

@@ -14,3 +14,9 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]
+
+# Under /api/ and /v1/ these answer problem+json, elsewhere Django's pages.
+handler400 = "gateway.api.errors.bad_request"
+handler403 = "gateway.api.errors.permission_denied"
+handler404 = "gateway.api.errors.not_found"
+handler500 = "gateway.api.errors.server_error"

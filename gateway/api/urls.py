@@ -1,5 +1,67 @@
 """The API's addresses, under /api/."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path, register_converter
+from django.urls.converters import StringConverter
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from gateway.api import documents
+from gateway.api.approvals import Approvals
+from gateway.api.audit import Bundles, Entries
+from gateway.api.budgets import Budgets
+from gateway.api.datasets import Datasets, DatasetVersions
+from gateway.api.keys import Keys
+from gateway.api.licenses import Licenses
+from gateway.api.models import Models
+from gateway.api.predictions import Explain, Predict
+from gateway.api.receipts import Receipts
+from gateway.api.runs import Runs
+from gateway.api.tenants import Tenants
+from gateway.api.usage import Usage
+
+
+class NameConverter(StringConverter):
+    """An id, a slug or a name: nothing that could walk a path or break a header."""
+
+    regex = "[A-Za-z0-9_-]{1,80}"
+
+
+register_converter(NameConverter, "name")
+
+
+class Router(SimpleRouter):
+    """Addresses without a slash at the end, by ids and names."""
+
+    def __init__(self) -> None:
+        super().__init__(trailing_slash=False)
+        self._default_value_pattern = NameConverter.regex
+
+
+_router = Router()
+for _prefix, _resource in {
+    "approvals": Approvals,
+    "audit/entries": Entries,
+    "budgets": Budgets,
+    "dataset-versions": DatasetVersions,
+    "datasets": Datasets,
+    "keys": Keys,
+    "licenses": Licenses,
+    "models": Models,
+    "runs": Runs,
+    "tenants": Tenants,
+    "usage": Usage,
+}.items():
+    _router.register(_prefix, _resource, basename=_prefix.replace("/", "-"))
+
+_v1: list[URLPattern | URLResolver] = [
+    path("models/<name:slug>/predict", Predict.as_view(), name="predict"),
+    path("models/<name:slug>/explain", Explain.as_view(), name="explain"),
+    path("receipts/<name:prediction>", Receipts.as_view(), name="receipt"),
+    path("audit/bundles", Bundles.as_view(), name="audit-bundles"),
+    *_router.urls,
+]
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("schema", documents.Schema.as_view(), name="schema"),
+    path("docs", documents.Docs.as_view(url_name="schema"), name="docs"),
+    path("v1/", include(_v1)),
+]

@@ -74,6 +74,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+CSRF_FAILURE_VIEW = "gateway.api.errors.csrf_failure"
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -107,9 +108,14 @@ ALLOW_SEEDED_NOISE = False
 
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "gateway.authentication.ApiKeyAuthentication",
+        "gateway.authentication.StaffSession",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["gateway.authentication.Known"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["gateway.api.parsing.StrictJson"],
+    "EXCEPTION_HANDLER": "gateway.api.errors.handle",
 }
 
 SPECTACULAR_SETTINGS = {
@@ -117,6 +123,15 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "A compliance gateway for data and models.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "Guarantee": "training.models.Guarantee",
+        "Feature": "gateway.models.Feature",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "gateway.openapi.document_problems",
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     # From our own static files: a page that needs a CDN would not open in a closed network.
     "SWAGGER_UI_DIST": "SIDECAR",

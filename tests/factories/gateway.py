@@ -26,6 +26,7 @@ from governance.scoping import across_tenants, tenant_scope
 from tests.factories.people import House, actor_of, make_house, make_tenant, make_user
 from training.models import Guarantee, Model, ModelState, ModelVersion, Run, RunState
 
+BACKGROUND = {"rows": 12, "seed": 3}
 PURPOSE = "credit-risk-scoring"
 ROW: dict[str, Any] = {"age": 42, "hours": "38.5", "education": "Masters", "note": None}
 
@@ -71,9 +72,10 @@ def make_dataset(house: House, name: str = "applicants") -> DatasetVersion:
 
 def artifact(seed: int = 0) -> tuple[bytes, str]:
     """A small network as artifact bytes, and the digest of its explanations' background."""
-    from gateway.serving import registered_background
+    from audit.explanations import Background
     from training.accounting import make_plan
     from training.artifacts import to_bytes
+    from training.backgrounds import ORIGIN, synthetic_background
     from training.config import Guarantee as Promise
     from training.config import ModelKind, TrainingConfig
     from training.features import Category, FeatureSpec, Hashed, Numeric, Target
@@ -102,7 +104,10 @@ def artifact(seed: int = 0) -> tuple[bytes, str]:
     plan = make_plan(config, 100)
     state = build(config, spec.width).state_dict()
     data = to_bytes(state, config=config, plan=plan, spec=spec, executed=2)
-    return data, registered_background(spec).digest()
+    background = Background.from_rows(
+        synthetic_background(spec, BACKGROUND["rows"], BACKGROUND["seed"]), spec.names, ORIGIN
+    )
+    return data, background.digest()
 
 
 def make_version(
@@ -133,7 +138,11 @@ def make_version(
             state=RunState.FINISHED,
             requested_by=house.user(house.engineer),
         )
-        card = {"format": "portcullis/card/1", "name": slug, "purpose": purpose}
+        card = {
+            "name": slug,
+            "purpose": purpose,
+            "background": BACKGROUND,
+        }
         version: ModelVersion = ModelVersion.objects.create(
             tenant=house.tenant,
             model=model,

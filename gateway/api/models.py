@@ -1,0 +1,122 @@
+"""`/api/v1/models`: models of one's own, and licensed ones."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers, status
+from rest_framework.decorators import action as route
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from gateway.api.approvals import ProposalShown
+from gateway.api.doors import Resource, paged
+from gateway.bindings import binds_action, scoped_read
+from gateway.catalog import find_model, models_for
+from gateway.releases import released_version
+from governance.lookup import find
+from governance.permissions import Permission
+from training.actions.models import propose_release, withdraw_model
+from training.models import Model, ModelVersion
+
+
+class VersionShown(serializers.ModelSerializer[ModelVersion]):
+    """A version of a model."""
+
+    class Meta:
+        model = ModelVersion
+        fields = (
+            "id", "number", "state", "origin", "guarantee", "artifact_digest",
+            "background_digest", "card_digest", "created_at", "released_at",
+        )  # fmt: skip
+
+
+class ModelShown(serializers.ModelSerializer[Model]):
+    """A model, and the version that is served."""
+
+    released = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Model
+        fields = ("id", "slug", "created_at", "released")
+
+    @extend_schema_field(VersionShown(allow_null=True))
+    def get_released(self, model: Model) -> Any:
+        """The newest released version."""
+        version = released_version(model.id)
+        return None if version is None else VersionShown(version).data
+
+
+class ModelDetail(ModelShown):
+    """A model with what a caller needs to call it, and what it promises."""
+
+    card = serializers.SerializerMethodField()
+    input_schema = serializers.SerializerMethodField()
+
+    class Meta(ModelShown.Meta):
+        fields = (*ModelShown.Meta.fields, "card", "input_schema")
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_card(self, model: Model) -> Any:
+        """The released version's card."""
+        version = released_version(model.id)
+        return None if version is None else version.card
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_input_schema(self, model: Model) -> Any:
+        """JSON Schema of a row."""
+        # torch is loaded by who asks for a model, not with the addresses.
+        from gateway import serving  # noqa: PLC0415
+
+        version = released_version(model.id)
+        return None if version is None else serving.loaded(version).input_schema()
+
+
+@scoped_read(Model)
+class Models(Resource):
+    """Models that the caller owns or is licensed for."""
+
+    model = Model
+    requires = Permission.MODEL_VIEW
+    serializer_class = ModelShown
+
+    def list(self, request: Request) -> Response:
+        """A page of models."""
+        self.allow(self.requires, self.kind)
+        return paged(self, request, models_for(self.actor), ModelShown, ordering="-created_at")
+
+    @extend_schema(responses=ModelDetail)
+    def retrieve(self, request: Request, pk: str) -> Response:  # noqa: ARG002  # DRF's signature
+        """One model: its released version, card and input schema."""
+        self.allow(self.requires, self.kind)
+        return Response(ModelDetail(find_model(self.actor, pk)).data)
+
+    @extend_schema(responses=VersionShown(many=True))
+    @route(detail=True, url_path="versions")
+    def versions(self, request: Request, pk: str) -> Response:
+        """Every version of a model of one's own."""
+        self.allow(self.requires, self.kind)
+        rows = ModelVersion.objects.visible_to(self.actor).filter(model=self.one(pk))
+        return paged(self, request, rows, VersionShown, ordering="-created_at")
+
+    @extend_schema(request=None, responses={status.HTTP_201_CREATED: ProposalShown})
+    @route(detail=True, methods=["post"], url_path=r"versions/(?P<number>[0-9]{1,9})/release")
+    @binds_action(propose_release)
+    def release(self, request: Request, pk: str, number: str) -> Response:  # noqa: ARG002  # DRF's
+        """Propose that a version be released; officer and tenant admin decide."""
+        version = self._version(pk, number)
+        proposal = propose_release(self.person, version)
+        return Response(ProposalShown(proposal).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses=VersionShown)
+    @route(detail=True, methods=["post"], url_path=r"versions/(?P<number>[0-9]{1,9})/withdraw")
+    @binds_action(withdraw_model)
+    def withdraw(self, request: Request, pk: str, number: str) -> Response:  # noqa: ARG002  # DRF's
+        """Stop serving a version, for good."""
+        version = self._version(pk, number)
+        return Response(VersionShown(withdraw_model(self.person, version)).data)
+
+    def _version(self, slug: str, number: str) -> ModelVersion:
+        versions = ModelVersion.objects.visible_to(self.actor).filter(model=self.one(slug))
+        row = versions.filter(number=int(number)).values_list("pk", flat=True).first()
+        return find(self.actor, ModelVersion, "" if row is None else str(row))

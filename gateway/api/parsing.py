@@ -1,0 +1,66 @@
+"""JSON as the API takes it: bounded, one meaning, and nothing that cannot be written down again."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any, Final
+
+from rest_framework.parsers import BaseParser
+
+from gateway.errors import RequestError
+
+LARGEST_BODY: Final = 1024 * 1024  # bytes; rows and forms are far smaller, files take another door
+
+
+class TooLargeError(RequestError):
+    """The body is larger than this address takes."""
+
+    code = "http.body_too_large"
+
+
+class StrictJson(BaseParser):
+    """RFC 8259 without the parts that two readers read differently (RFC 7493, I-JSON).
+
+    Refused: a body over `LARGEST_BODY`, bytes that are not UTF-8, a name twice in one object, NaN
+    and the infinities, a lone surrogate, nesting that exhausts the stack. DRF's own parser reads a
+    body of any size.
+    """
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,  # noqa: ARG002  # BaseParser's signature
+        parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002  # as above
+    ) -> object:
+        """The body's value.
+
+        Raises:
+            TooLargeError: `http.body_too_large`.
+            RequestError: `request.malformed`.
+        """
+        sent = stream.read(LARGEST_BODY + 1)
+        if len(sent) > LARGEST_BODY:
+            raise TooLargeError(f"the body is larger than {LARGEST_BODY} bytes")
+        try:
+            value = json.loads(
+                sent.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse
+            )
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on lone surrogates
+        except (ValueError, RecursionError):
+            # Without the cause: its text quotes the body.
+            raise RequestError(
+                "the body is not well-formed JSON", code="request.malformed"
+            ) from None
+        return value
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
+
+
+def _refuse(_constant: str) -> object:
+    raise ValueError

@@ -1,0 +1,44 @@
+"""`issue_key LICENSE --name N --as USER`: make an API key and show it, this once."""
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from gateway.actions.keys import issue_key
+from gateway.models import KeyMode, License
+from governance.doors import DoorCommand
+from governance.lookup import find
+from governance.rbac import UserActor
+
+
+class Command(DoorCommand):
+    """Issue a key."""
+
+    help = "Issue an API key under a license; it is shown once"
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        """Add the key's license, name, mode and term."""
+        parser.add_argument("license", help="the license's id")
+        parser.add_argument("--name", required=True, help="what people call it")
+        parser.add_argument("--mode", choices=KeyMode.values, default=KeyMode.LIVE.value)
+        parser.add_argument("--days", type=int, help="how long it lasts (default: the license)")
+
+    def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
+        """Issue it."""
+        days = options["days"]
+        issued = issue_key(
+            actor,
+            find(actor, License, options["license"]),
+            name=options["name"],
+            mode=options["mode"],
+            expires_at=None if days is None else timezone.now() + timedelta(days=days),
+        )
+        return {
+            "key": issued.key.public_id,
+            "secret": issued.secret,
+            "license": str(issued.key.license_id),
+            "mode": issued.key.mode,
+            "expires": issued.key.expires_at.isoformat(),
+        }
