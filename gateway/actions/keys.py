@@ -9,8 +9,8 @@ from django.utils import timezone
 from audit.events import Event
 from audit.recording import Record, action
 from gateway import keys, peppers
-from gateway.microseconds import microseconds
 from gateway.models import ApiKey, KeyMode, License
+from gateway.moments import microseconds
 from governance.errors import ConflictError, InvalidError, NotFoundError
 from governance.permissions import Permission
 from governance.rbac import UserActor

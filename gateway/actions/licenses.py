@@ -8,8 +8,8 @@ from django.utils import timezone
 from audit.canonical import LARGEST
 from audit.events import Event
 from audit.recording import Record, action
-from gateway.microseconds import microseconds
 from gateway.models import Feature, License
+from gateway.moments import microseconds
 from gateway.releases import released_version
 from governance.errors import ConflictError, InvalidError, RefusedError
 from governance.models import Purpose, Tenant

@@ -1,13 +1,11 @@
 """`issue_key LICENSE --name N --as USER`: make an API key and show it, this once."""
 
 from argparse import ArgumentParser
-from datetime import timedelta
 from typing import Any
-
-from django.utils import timezone
 
 from gateway.actions.keys import issue_key
 from gateway.models import KeyMode, License
+from gateway.moments import in_days
 from governance.doors import DoorCommand
 from governance.lookup import find
 from governance.rbac import UserActor
@@ -33,7 +31,7 @@ class Command(DoorCommand):
             find(actor, License, options["license"]),
             name=options["name"],
             mode=options["mode"],
-            expires_at=None if days is None else timezone.now() + timedelta(days=days),
+            expires_at=None if days is None else in_days(days),
         )
         return {
             "key": issued.key.public_id,

@@ -1,14 +1,12 @@
 """`issue_license MODEL --customer T --purpose P --as USER`: let a customer call a model."""
 
 from argparse import ArgumentParser
-from datetime import timedelta
 from typing import Any
-
-from django.utils import timezone
 
 from gateway.actions.licenses import issue_license
 from gateway.catalog import find_tenant
 from gateway.models import Feature
+from gateway.moments import in_days
 from governance.doors import DoorCommand
 from governance.lookup import find
 from governance.rbac import UserActor
@@ -43,7 +41,7 @@ class Command(DoorCommand):
             features=options["feature"] or list(Feature.values),
             purpose=options["purpose"],
             quota=options["quota"],
-            expires_at=timezone.now() + timedelta(days=options["days"]),
+            expires_at=in_days(options["days"]),
         )
         return {
             "license": str(license_.id),
