@@ -56,6 +56,27 @@ def test_one_record_moves_the_histograms_by_root_k() -> None:
     assert np.linalg.norm(stacked) == pytest.approx(math.sqrt(3))
 
 
+class Silent:
+    """A source without noise, to see the scale alone."""
+
+    name = "silent"
+
+    def bernoulli(self, sampling: int, count: int) -> np.ndarray:
+        return np.full(count, fill_value=sampling > 0)
+
+    def gaussian(self, count: int) -> np.ndarray:
+        return np.zeros(count)
+
+
+@pytest.mark.parametrize(("columns", "seen"), [(1, True), (4, False)])
+def test_noise_and_threshold_grow_with_root_k(columns: int, *, seen: bool) -> None:
+    """Thirty equal records clear 4.3 sigma at sigma = 5, and not at 5 times the root of four."""
+    names = [f"x{place}" for place in range(columns)]
+    table = {name: ["1.5"] * 30 for name in names}
+    bounds = buy_bounds(table, names, 5.0, Silent()).bounds
+    assert (bounds["x0"] == (1.0, 2.0)) is seen
+
+
 def test_a_few_outliers_are_not_seen() -> None:
     table = {"x": ["1.5"] * 4_990 + ["1e9"] * 10}
     bought = buy_bounds(table, ["x"], 5.0, seeded_source(2, allow_seeded=True))
