@@ -73,6 +73,7 @@ ENTITIES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 _POOL: Final = 3000
+_PARTS: Final = 600  # of a part that is combined with others
 _MANAGERS: Final = 40
 _CSV_ROWS: Final = 1000
 _MAIL_HOSTS: Final = ("example.com", "example.net", "example.org")
@@ -205,7 +206,7 @@ class _Maker(ABC):
         # The few people whose names stand in many notes.
         self.managers = rng.sample(self.names["Male"] + self.names["Female"], _MANAGERS)
         self.jobs = self.pool(self.fake.job, 300)
-        self._accounts = self.pool(self.fake.user_name)
+        self._accounts = self.pool(self.fake.user_name, _PARTS)
         self._ids: set[str] = set()
 
     @abstractmethod
@@ -250,13 +251,13 @@ class _Chinese(_Maker):
         super().__init__("zh_CN", seed, rng)
         fake = self.fake
         # Faker's numbers begin with codes of counties that exist.
-        self._regions = sorted({fake.ssn()[:6] for _ in range(_POOL)})
+        self._regions = sorted({fake.ssn()[:6] for _ in range(_PARTS)})
         self._prefixes = sorted({str(fake.phonenumber_prefix()) for _ in range(_POOL)})
         provinces = set(self.pool(fake.province, 500))
         self._provinces = sorted(p for p in provinces if p.endswith(("省", "市", "自治区")))
         self._cities = sorted({fake.city_name() for _ in range(_POOL)})
         self._districts = sorted({fake.district() for _ in range(_POOL)})
-        self._streets = self.pool(fake.street_name)
+        self._streets = self.pool(fake.street_name, _PARTS)
 
     def named(self) -> dict[str, list[str]]:
         return {
@@ -304,15 +305,22 @@ class _American(_Maker):
             for area in range(200, 1000)
             if phonenumbers.is_valid_number(phonenumbers.parse(f"+1{area}5550100"))
         ]
-        self._streets = self.pool(fake.street_name)
+        self._streets = self.pool(fake.street_name, _PARTS)
         self._flats = self.pool(fake.secondary_address, 500)
-        self._cities = self.pool(fake.city)
+        self._cities = self.pool(fake.city, _PARTS)
         self._states = sorted({fake.state_abbr(include_territories=False) for _ in range(_POOL)})
 
     def named(self) -> dict[str, list[str]]:
-        fake = self.fake
-        first = {"Male": fake.first_name_male, "Female": fake.first_name_female}
-        return {sex: self.pool(lambda: f"{first[sex]()} {fake.last_name()}") for sex in first}  # noqa: B023 - drawn at once
+        last = self.pool(self.fake.last_name, _PARTS)
+        first = {
+            "Male": self.pool(self.fake.first_name_male, _PARTS),
+            "Female": self.pool(self.fake.first_name_female, _PARTS),
+        }
+        choice = self.rng.choice
+        return {
+            sex: [f"{choice(names)} {choice(last)}" for _ in range(_POOL)]
+            for sex, names in first.items()
+        }
 
     def personal(self, sex: str) -> dict[str, str]:
         rng = self.rng

@@ -7,9 +7,9 @@ from typing import Final
 from governance.tables import faults
 from governance.tables.limits import Limits
 
-# An e-mail address, or a number as long as a phone's or an identity card's: the header row is not
-# there, and taking this row for names would put a person into every log line about the column.
-_DATA: Final = re.compile(r"@|\d[\d -]{5,}\d")
+# An e-mail address, or more digits than a date has (a telephone's, an identity card's): this is no
+# header row, and taking it for names would put a person wherever a column is named.
+_DATA: Final = re.compile(r"@|(?:\d[ -]?){9}")
 _LETTER: Final = re.compile(r"[^\W\d_]")
 
 

@@ -18,7 +18,8 @@ class Limits:
     columns: int = 4096
     header_characters: int = 256  # one column name
     sample_bytes: int = 256 * 1024  # what encoding and delimiter are detected on
-    row_group_bytes: int = 1024 * MIB  # Parquet: one column of one row group, decompressed
+    parquet_bytes: int = 1024 * MIB  # Parquet: pages of all columns held at a time, decompressed
+    parquet_footer_bytes: int = 16 * MIB
     workbook_entries: int = 2000  # .xlsx: files in the zip
     workbook_bytes: int = 512 * MIB  # .xlsx: all of them, decompressed
     workbook_part_bytes: int = 128 * MIB  # .xlsx: a part held in memory, such as shared strings

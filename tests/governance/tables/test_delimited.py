@@ -95,3 +95,16 @@ def test_a_long_name_is_not_a_name() -> None:
     with pytest.raises(TableError) as caught:
         open_table(io.BytesIO(b"a," + b"b" * 300 + b"\n1,2\n"))
     assert caught.value.stable_code == "table.long_header"
+
+
+@pytest.mark.parametrize("name", ["2019-2020", "2024-01-31", "Q1 2024", "0.5", "A1", "张伟"])
+def test_years_and_dates_may_name_columns(name: str) -> None:
+    assert open_table(io.BytesIO(f"id,{name}\n1,2\n".encode())).columns == ["id", name]
+
+
+@pytest.mark.parametrize("name", ["a@b", "138 0013 8000", "212-555-0123", "11010518991231004X"])
+def test_a_person_may_not(name: str) -> None:
+    with pytest.raises(TableError) as caught:
+        open_table(io.BytesIO(f"id,{name}\n1,2\n".encode()))
+    assert caught.value.stable_code == "table.header_missing"
+    assert name not in caught.value.detail
