@@ -89,7 +89,7 @@ def work(job_id: UUID) -> None:
             _stop(run, lease, RunState.FAILED, error.stable_code)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run must not hang
             # Type and place alone: a parser's message may quote the cell that it choked on.
-            _log.error("%s failed: %s", run.reference, _place(error))  # noqa: TRY400  # as above
+            _log.error("%s failed: %s", run.reference, _place(error))
             _stop(run, lease, RunState.FAILED, "internal")
 
 

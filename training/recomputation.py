@@ -99,7 +99,7 @@ def _read(lines: list[dict[str, Any]], faults: list[str]) -> tuple[Steps, Steps,
     )
     if any(steps > reserved[key] for key, steps in ahead.items()):
         faults.append("ledger.more_than_reserved")
-    if any(steps < 0 for steps in (reserved + ahead).values()):
+    if any(int(item["steps"]) < 0 for line in lines for item in line["mechanisms"]):
         faults.append("ledger.negative_steps")
     return reserved, ahead, closed
 
@@ -109,7 +109,7 @@ def _steps(lines: Any) -> Steps:
     for line in lines:
         for item in line["mechanisms"]:
             key = (str(item["part"]), str(item["noise_multiplier"]), int(item["sampling"]))
-            total[key] += int(item["steps"])
+            total[key] += max(0, int(item["steps"]))  # no line takes another back
     return total
 
 

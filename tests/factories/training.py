@@ -1,4 +1,4 @@
-"""A sealed version to train on, and runs on it: sealed, requested and trained for real, but tiny."""
+"""A sealed version to train on, and runs on it: requested and trained for real, but tiny."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -91,7 +91,7 @@ def make_version(
     purposes: tuple[str, ...] = (PURPOSE,),
     source_rows: int | None = -1,
 ) -> DatasetVersion:
-    """A sealed version in the vault, without an ingest; `source_rows` is -1 for as many as `rows`."""
+    """A sealed version in the vault, without an ingest; `source_rows` -1 means `rows`."""
     plan, table = plan_of(), rows_of(rows)
     with tenant_scope(house.id):
         dataset = Dataset.objects.create(
