@@ -222,9 +222,7 @@ def _from_below(level: int, index: int, width: int) -> bytes:
     """A tile's hashes from the leaves, or from the roots of the full tiles one level down."""
     first = index * TILE_WIDTH
     if level == 0:
-        rows = Leaf.objects.filter(index__gte=first, index__lt=first + width)
-        hashes = rows.order_by("index").values_list("leaf_hash", flat=True)
-    else:
-        tiles = Tile.objects.filter(level=level - 1, index__gte=first, index__lt=first + width)
-        hashes = tiles.order_by("index").values_list("root", flat=True)
-    return b"".join(map(bytes, hashes))
+        leaves = Leaf.objects.filter(index__gte=first, index__lt=first + width)
+        return b"".join(map(bytes, leaves.order_by("index").values_list("leaf_hash", flat=True)))
+    tiles = Tile.objects.filter(level=level - 1, index__gte=first, index__lt=first + width)
+    return b"".join(map(bytes, tiles.order_by("index").values_list("root", flat=True)))

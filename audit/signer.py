@@ -12,9 +12,9 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from audit.checkpoint import SigningKey, TreeHead, VerifierKey, sign_note
 from audit.errors import EquivocationError, KeyMissingError, ProofError
@@ -23,12 +23,8 @@ from audit.merkle import EMPTY_ROOT, verify_consistency
 _PRIVATE_MODE: Final = 0o600
 
 
-class Prove(Protocol):
-    """Makes the consistency proof from the signer's last tree to the one to be signed."""
-
-    def __call__(self, old: int, new: int) -> Sequence[bytes]:
-        """The proof of `audit.merkle.consistency_proof`."""
-        ...
+# Makes the consistency proof (`audit.merkle`) from the signer's last size to the one to be signed.
+Prove = Callable[[int, int], Sequence[bytes]]
 
 
 class Signer:

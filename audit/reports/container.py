@@ -22,6 +22,9 @@ from audit.reports.layout import MANIFEST, MAX_FILES, allowed_name, size_limit
 _CHUNK: Final = 1 << 20
 _MODE: Final = 0o644
 _END: Final = struct.Struct("<4s4H2LH")  # end of central directory (APPNOTE 4.3.16)
+_END_SIGNATURE: Final = b"PK\x05\x06"
+_MAX_COMMENT: Final = 0xFFFF
+_MAX_DIRECTORY: Final = MAX_FILES * 128  # a member of ours takes fewer than 100 bytes there
 _COMMENT_LENGTH: Final = struct.Struct("<H")  # its last field
 
 
@@ -151,6 +154,7 @@ def open_bundle(path: Path) -> Iterator[Source]:
 
 
 def _opened(file: IO[bytes]) -> zipfile.ZipFile:
+    _check_directory_size(file)
     try:
         return zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
@@ -159,6 +163,20 @@ def _opened(file: IO[bytes]) -> zipfile.ZipFile:
         if file.read(4) == b"PK\x03\x04":
             raise ProofError("the archive is damaged") from error
         raise BundleError("the file is no bundle") from error
+
+
+def _check_directory_size(file: IO[bytes]) -> None:
+    """Python reads the whole directory into memory, so a hostile one is refused before that."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _END.size - _MAX_COMMENT))
+    tail = file.read()
+    # As zipfile looks for it: at the very end first, then the last one within a comment's length.
+    at = len(tail) - _END.size if tail[-_END.size :][:4] == _END_SIGNATURE else -1
+    at = tail.rfind(_END_SIGNATURE) if at < 0 else at
+    if 0 <= at <= len(tail) - _END.size:
+        *_, directory, _start, _comment = _END.unpack_from(tail, at)
+        if directory > _MAX_DIRECTORY:
+            raise ProofError("the archive's directory is too large")
 
 
 def read_small(source: Source, name: str) -> bytes:
@@ -235,7 +253,7 @@ def _check_layout(file: IO[bytes], archive: zipfile.ZipFile) -> None:
     directory_end = file.tell() - _END.size - len(archive.comment)
     count = len(archive.infolist())
     seal = _digest_of_first(file, directory_end)
-    end = _END.pack(b"PK\x05\x06", 0, 0, count, count, directory_end - at, at, len(seal))
+    end = _END.pack(_END_SIGNATURE, 0, 0, count, count, directory_end - at, at, len(seal))
     file.seek(directory_end)
     if file.read() != end + seal:
         raise fault

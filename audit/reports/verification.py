@@ -170,8 +170,8 @@ class _Verification:
 
     def _files(self, manifest: Manifest) -> None:
         listed = set(manifest.files)
-        if missing := layout.REQUIRED - listed:
-            raise ProofError(f"manifest.json omits {min(missing)}")
+        if omitted := layout.REQUIRED - listed:
+            raise ProofError(f"manifest.json omits {min(omitted)}")
         if listed & layout.UNLISTED or not all(map(layout.allowed_name, listed)):
             raise ProofError("manifest.json lists a file that does not belong in a bundle")
         if extra := self.names - listed - layout.UNLISTED:

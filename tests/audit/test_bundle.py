@@ -16,7 +16,7 @@ from audit.merkle import leaf_hash
 from audit.models import AuditEntry
 from audit.proofs import TlogProof
 from audit.reports import layout
-from audit.reports.bundle import read_previous, write_bundle
+from audit.reports.bundle import Entries, read_previous, write_bundle
 from audit.reports.layout import BundleEntry, csv_row, iso_time
 from audit.reports.verification import Result, verify
 from audit.sequencer import sequence_once
@@ -100,14 +100,13 @@ def test_any_queryset_or_callable_will_do(log: VerifierKey, tmp_path: Path) -> N
     make_entries(6)
     sequence_once()
     every = AuditEntry.objects.all()
-    for number, (entries, count) in enumerate(
-        [
-            (every.order_by("-at")[:4], 4),
-            (every.filter(event="key.revoked"), 2),
-            (every.none(), 0),
-            (lambda: every.exclude(outcome="done"), 2),
-        ]
-    ):
+    table: list[tuple[Entries, int]] = [
+        (every.order_by("-at")[:4], 4),
+        (every.filter(event="key.revoked"), 2),
+        (every.none(), 0),
+        (lambda: every.exclude(outcome="done"), 2),
+    ]
+    for number, (entries, count) in enumerate(table):
         path = tmp_path / f"{number}.zip"
         assert write_bundle(entries, path, scope={}).entries == count
         assert verify(path, trusted=[log]).result is Result.VERIFIED

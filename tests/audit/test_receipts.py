@@ -1,11 +1,12 @@
 """Receipts, manifest notes and key certificates: signed, read after verification, not confused."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from audit.checkpoint import SigningKey, TreeHead, sign_note, verify_checkpoint
+from audit.checkpoint import SigningKey, TreeHead, VerifierKey, sign_note, verify_checkpoint
 from audit.errors import CanonicalError, ProofError
 from audit.merkle import leaf_hash
 from audit.receipts import (
@@ -89,15 +90,16 @@ def test_no_kind_of_note_passes_for_another() -> None:
     certificate = certify_receipt_key(LOG, KEY.verifier)
     checkpoint = sign_note(str(TreeHead(ORIGIN, 1, leaf_hash(b""))), LOG)
     keys = [LOG.verifier, KEY.verifier]
-    for note, readers in [
+    table: list[tuple[str, list[Callable[[str, list[VerifierKey]], object]]]] = [
         (receipt, [verify_manifest, verify_certificate]),
         (manifest, [verify_receipt, verify_certificate]),
         (certificate, [verify_receipt, verify_manifest]),
         (checkpoint, [verify_receipt, verify_manifest, verify_certificate]),
-    ]:
+    ]
+    for note, readers in table:
         for reader in readers:
             with pytest.raises(ProofError):
-                reader(note, keys)  # type: ignore[operator]  # a table of functions
+                reader(note, keys)
     for note in (receipt, manifest, certificate):
         with pytest.raises(ProofError):
             verify_checkpoint(note, ORIGIN, keys)

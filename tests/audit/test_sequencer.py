@@ -285,12 +285,12 @@ def test_following_survives_a_database_that_is_away(
     told: list[SequenceResult] = []
     calls = 0
 
-    def flaky(**options: Signer) -> SequenceResult:
+    def flaky(*, signer: Signer) -> SequenceResult:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise OperationalError("the database is away")
-        result = true_once(**options)
+        result = true_once(signer=signer)
         if calls == 3:
             stop.set()
         return result

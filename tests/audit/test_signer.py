@@ -2,7 +2,7 @@
 
 import json
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +11,10 @@ import pytest
 from audit.checkpoint import TreeHead, VerifierKey, verify_checkpoint
 from audit.errors import EquivocationError, KeyMissingError
 from audit.merkle import LeafHashes, consistency_proof, leaf_hash, root_of
-from audit.signer import Signer, create_log_key, read_key, write_private
+from audit.signer import Prove, Signer, create_log_key, read_key, write_private
 
 ORIGIN = "portcullis.example/log"
 LEAVES = [leaf_hash(b"%d" % number) for number in range(40)]
-Prove = Callable[[int, int], Sequence[bytes]]
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_bulk_upserts_are_refused() -> None:
     ):
         entry.event = "changed"
         with pytest.raises(IntegrityError), transaction.atomic():
-            AuditEntry.objects.bulk_create([entry], **options)  # type: ignore[arg-type]  # a table of options
+            AuditEntry.objects.bulk_create([entry], **options)
     assert AuditEntry.objects.get().event != "changed"
 
 

@@ -54,7 +54,7 @@ def test_a_bundle_is_verified(made: Made, kind: str) -> None:
 def test_another_key_than_the_one_handed_over_is_refused(made: Made) -> None:
     other = SigningKey.generate(ORIGIN).verifier
     for options in ({"trusted": [other]}, {"fingerprints": [other.fingerprint]}):
-        verdict = verify(made.archive, **options)  # type: ignore[arg-type]  # a table of options
+        verdict = verify(made.archive, **options)
         assert (verdict.result, verdict.failed) == (Result.BROKEN, "keys")
     rotated = verify(made.archive, trusted=[other, made.vkey])
     assert rotated.result is Result.VERIFIED
@@ -436,6 +436,12 @@ def test_too_many_files_are_refused(made: Made, tmp_path: Path) -> None:
         for number in range(layout.MAX_FILES + 1):
             archive.writestr(layout.proof_name(number), b"")
     assert check(path, made).result is Result.UNREADABLE
+    data = bytearray(made.archive.read_bytes())
+    data[-64 - 10 : -64 - 6] = b"\xff" * 4  # a directory of 4 GiB, says the end record
+    path.write_bytes(data)
+    verdict = check(path, made)
+    assert verdict.error is not None
+    assert "directory is too large" in verdict.error.detail
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK", b"%PDF-1.7"])
