@@ -12,7 +12,9 @@ class GovernanceConfig(AppConfig):
 
     def ready(self) -> None:
         """Keep the guards standing, and say what approvals and jobs of this package do."""
-        from governance import effects, guards  # noqa: PLC0415  # models are not loaded before
+        from audit.redaction import register_subject_keys  # noqa: PLC0415  # models come first
+        from governance import effects, guards  # noqa: PLC0415  # as above
+        from governance.subject_keys import StoredSubjectKeys  # noqa: PLC0415  # as above
 
         post_migrate.connect(
             lambda using, **_: guards.reinstall(using=using),
@@ -20,4 +22,5 @@ class GovernanceConfig(AppConfig):
             weak=False,
             dispatch_uid="governance.guards",
         )
+        register_subject_keys(StoredSubjectKeys())
         effects.register()

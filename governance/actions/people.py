@@ -11,6 +11,7 @@ from governance.models import Proposal, RoleBinding, Tenant, User
 from governance.models.tenants import Suite
 from governance.permissions import CONFLICTS, Permission, ProposalKind, Role
 from governance.rbac import Actor, SystemActor, UserActor
+from governance.tenant_keys import create_tenant_keys
 
 BOOTSTRAP = SystemActor("bootstrap", frozenset({Permission.PEOPLE_BOOTSTRAP}))
 
@@ -43,6 +44,7 @@ def bootstrap(  # noqa: PLR0913 - each is asked of whoever founds the house
     tenant = Tenant.objects.create(
         slug=tenant_slug, name=tenant_name, is_provider=True, is_customer=False, suite=suite
     )
+    create_tenant_keys(tenant)
     people = {}
     for name, password, role in (
         (officer, officer_password, Role.OFFICER),

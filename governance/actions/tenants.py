@@ -7,6 +7,7 @@ from governance.models import Purpose, Tenant
 from governance.models.tenants import LegalBasis, Suite
 from governance.permissions import Permission
 from governance.rbac import Actor
+from governance.tenant_keys import create_tenant_keys
 
 
 @action(Event.TENANT_CREATED, requires=Permission.TENANT_CREATE)
@@ -37,6 +38,7 @@ def create_tenant(
     tenant = Tenant.objects.create(
         slug=slug, name=name, is_provider=provider, is_customer=customer, suite=suite
     )
+    create_tenant_keys(tenant)
     record.about(tenant)
     record.facts(suite=suite, provider=provider, customer=customer)
     return tenant

@@ -1,12 +1,16 @@
-"""`sweep`: send again what waits too long or was dropped by a dead worker."""
+"""`sweep`: send lost jobs again, and remove sealed bytes that belong to nothing."""
 
 import json
 import threading
-from typing import Any
+import time
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from governance import leases
+from governance.vault import sweep_orphans
+
+ORPHANS_EVERY: Final = 3600.0  # seconds between looks for sealed bytes that belong to nothing
 
 
 class Command(BaseCommand):
@@ -20,9 +24,13 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         pause = threading.Event()
+        orphans_at = 0.0
         while True:
-            sent = leases.resend_due()
-            if sent or not options["follow"]:
-                self.stdout.write(json.dumps({"sent": sent}))
+            found = {"sent": leases.resend_due(), "orphans": 0}
+            if time.monotonic() >= orphans_at:
+                found["orphans"] = sweep_orphans()
+                orphans_at = time.monotonic() + ORPHANS_EVERY
+            if any(found.values()) or not options["follow"]:
+                self.stdout.write(json.dumps(found))
             if not options["follow"] or pause.wait(options["every"]):
                 return
