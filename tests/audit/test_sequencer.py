@@ -277,6 +277,16 @@ def test_the_command_prints_one_object(vkey: VerifierKey) -> None:
 
 
 @pytest.mark.django_db
+def test_the_command_says_what_is_wrong_as_json(home: Path) -> None:
+    out, error = StringIO(), StringIO()
+    with pytest.raises(SystemExit) as caught:
+        call_command("sequence", stdout=out, stderr=error)
+    assert caught.value.code == 4
+    assert json.loads(error.getvalue())["code"] == "audit.key_missing"
+    assert out.getvalue() == ""
+
+
+@pytest.mark.django_db
 def test_following_survives_a_database_that_is_away(
     vkey: VerifierKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:

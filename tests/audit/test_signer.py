@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import TreeHead, VerifierKey, verify_checkpoint
+from audit.checkpoint import SigningKey, TreeHead, VerifierKey, verify_checkpoint
 from audit.errors import EquivocationError, KeyMissingError
 from audit.merkle import LeafHashes, consistency_proof, leaf_hash, root_of
 from audit.signer import Prove, Signer, create_log_key, read_key, write_private
@@ -39,6 +39,14 @@ def test_a_growing_tree_is_signed_and_remembered(key_file: Path) -> None:
 def test_signing_the_same_tree_again_gives_the_same_note(key_file: Path) -> None:
     signer = Signer(key_file)
     assert signer.sign(*tree(7)) == signer.sign(*tree(7))
+
+
+def test_in_a_rotation_both_keys_sign(key_file: Path) -> None:
+    new = SigningKey.generate(ORIGIN)
+    signer = Signer(key_file, new)
+    note = signer.sign(*tree(4))
+    for keys in ([signer.verifier], [new.verifier]):
+        assert verify_checkpoint(note, ORIGIN, keys) == tree(4)[0]
 
 
 FORKED = [leaf_hash(b"forked"), *LEAVES[1:]]

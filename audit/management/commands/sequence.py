@@ -1,18 +1,26 @@
-"""`manage.py sequence`: append what is pending and sign the tree, once or for ever."""
+"""`manage.py sequence`: append what is pending and sign the tree, once or for ever.
+
+Exit codes: 0 done · 4 the key is missing, or the log contradicts what was signed before; the error's
+code and detail stand on stderr as one JSON object.
+"""
 
 import json
 import signal
+import sys
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from audit.errors import AuditError
 from audit.sequencer import INTERVAL, SequenceResult, follow, sequence_once
+
+FAILED: Final = 4
 
 
 class Command(BaseCommand):
-    """Run the sequencer; exits 4 where the log contradicts what was signed before."""
+    """Run the sequencer."""
 
     help = "Append pending leaves to the log and sign a checkpoint."
 
@@ -24,6 +32,13 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one object a round")
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        try:
+            self._sequence(options)
+        except AuditError as error:
+            self.stderr.write(json.dumps(error.as_dict(), ensure_ascii=False))
+            sys.exit(FAILED)
+
+    def _sequence(self, options: dict[str, Any]) -> None:
         show = self._show_json if options["json"] else self._show
         if not options["follow"]:
             show(sequence_once())
