@@ -9,6 +9,11 @@ unique value is already there. The hidden rowid counts too: `REPLACE INTO t(rowi
 Where a statement gives no rowid, SQLite shows `NEW.rowid` as -1 to a BEFORE trigger, so an AFTER
 trigger keeps every stored rowid positive.
 
+A later migration that alters such a table on SQLite makes a new table and drops the old one with
+its triggers; `reinstall` puts them back after every `migrate`. Where another table's `delete_when`
+or `insert_unless` names the altered one, SQLite refuses ("error in trigger"): that migration first
+runs the other table's `drop_sql`.
+
 These triggers stop accidents and the application; the database's owner can drop them. What convicts
 the owner is the log: checkpoints held elsewhere, and the signer's own memory.
 """

@@ -1,7 +1,7 @@
 """`manage.py sequence`: append what is pending and sign the tree, once or for ever.
 
-Exit codes: 0 done · 4 the key is missing, or the log contradicts what was signed before; the error's
-code and detail stand on stderr as one JSON object.
+Exit codes: 0 done · 4 the key is missing, or the log contradicts what was signed before; stderr
+then has the error's code and detail as one JSON object.
 """
 
 import json
