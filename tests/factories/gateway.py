@@ -1,16 +1,25 @@
 """A released model, a customer, a license and keys: what a prediction needs, each of them real."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.utils import timezone
 
 from audit import keys as log_keys
 from audit.canonical import digest
+from gateway import keys
 from gateway.actions.keys import Issued, issue_key
 from gateway.actions.licenses import issue_license
+from gateway.actions.predictions import Answered, serve_prediction
+from gateway.authentication import KeyActor
+from gateway.errors import QuotaError
+from gateway.licensing import Call, Terms
 from gateway.models import Feature, KeyMode, License
+from gateway.releases import released_version
 from governance import vault
 from governance.models import (
     ColumnPlanVersion,
@@ -149,7 +158,7 @@ def make_version(
             number=number,
             run=run,
             artifact=stored(house.tenant, "artifact", data),
-            artifact_digest=_sha256(data),
+            artifact_digest=hashlib.sha256(data).hexdigest(),
             background_digest=background,
             guarantee=Guarantee.DP,
             card=card,
@@ -235,7 +244,38 @@ def make_shop(
     return Shop(house, buyer, admin, version, license_, make_key(house, license_))
 
 
-def _sha256(data: bytes) -> str:
-    import hashlib
+def answered(
+    facts: keys.KeyFacts, license_: License, version: ModelVersion, name: str
+) -> Answered:
+    """A computed answer, ready to be charged."""
+    call = Call(facts, Terms.of(license_), Feature.PREDICT, None, {PURPOSE}, 1, timezone.now())
+    return Answered(
+        id=uuid4(),
+        call=call,
+        version=version,
+        score=0.5,
+        label=">50K",
+        explanation=None,
+        commitment="0" * 64,
+        request_id=name,
+        request_digest="0" * 64,
+    )
 
-    return hashlib.sha256(data).hexdigest()
+
+def charge(secret: str, names: Iterable[str]) -> int:
+    """Charge a call for each name, with the license as it was at the start; how many were let."""
+    facts = keys.authenticate(secret)
+    admitted = 0
+    with tenant_scope(facts.tenant_id):
+        license_ = License.objects.get(pk=facts.license_id)
+        version = released_version(license_.model_id)
+        assert version is not None
+        for name in names:
+            try:
+                serve_prediction(
+                    KeyActor(facts), license_, answered(facts, license_, version, name)
+                )
+            except QuotaError:
+                continue
+            admitted += 1
+    return admitted

@@ -37,6 +37,12 @@ DECLARATIONS: Final[dict[str, Any]] = {
     "source": "a test",
 }
 SMALL: Final[dict[str, Any]] = {"hidden": [4], "steps": 45, "expected_batch": 40}
+ASKED: Final[dict[str, Any]] = {
+    "target": "income",
+    "purpose": PURPOSE,
+    "epsilon": "1",
+    "config": SMALL,
+}
 
 
 def plan_of(*, subject: str = "person") -> ColumnPlan:
@@ -144,13 +150,7 @@ def ask(house: House, version: DatasetVersion, **asked: Any) -> Run:
         return request_run(
             house.engineer,
             version,
-            **{
-                "target": "income",
-                "purpose": PURPOSE,
-                "epsilon": "1",
-                "config": SMALL,
-                **asked,
-            },
+            **{**ASKED, **asked},
         )
 
 

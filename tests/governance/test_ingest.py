@@ -228,3 +228,15 @@ def test_a_gb18030_table_is_read_and_the_encoding_recorded(house: House) -> None
     dataset = profiled(house, [PEOPLE_CSV.encode("gb18030")])
     assert dataset.state == DatasetState.PROPOSED
     assert entries("dataset.profiled")[0]["facts"]["encoding"].startswith("gb")
+
+
+def test_a_file_that_kills_every_worker_is_given_up(house: House) -> None:
+    dataset = upload(house)
+    with across_tenants(reason="the only job"):
+        job = Job.objects.get()
+    for _ in range(ingest.ATTEMPTS):
+        assert leases.claim(job.id) is not None
+        expire_lease()
+    ingest.profile(job.id)
+    dataset.refresh_from_db()
+    assert (dataset.state, dataset.error_code) == (DatasetState.FAILED, "job.given_up")

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from governance import leases
+from governance import approvals, leases
 from governance.actions.datasets import Declared
 from governance.doors import DoorCommand
 from governance.errors import ConflictError, InvalidError
+from governance.intake import take_in
 from governance.models import Dataset, Tenant
 from governance.models.datasets import DatasetState
 from governance.permissions import ProposalKind
@@ -41,8 +42,6 @@ class Command(DoorCommand):
 
     def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
         """Take the file in, and profile it here unless told to leave it to the workers."""
-        from governance.ingest import take_in  # noqa: PLC0415 - spaCy only where it is needed
-
         tenant = Tenant.objects.get(pk=actor.tenant_id)
         file = options["file"]
         declared = Declared(
@@ -65,8 +64,6 @@ class Command(DoorCommand):
 
 
 def _told(dataset: Dataset) -> dict[str, Any]:
-    from governance import approvals  # noqa: PLC0415 - beside its one use
-
     dataset.refresh_from_db()
     if dataset.state == DatasetState.FAILED:
         raise InvalidError(dataset.error_detail, code=dataset.error_code)

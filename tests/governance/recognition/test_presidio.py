@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections.abc import Callable
 
 import pytest
 import regex
@@ -66,7 +67,7 @@ def test_the_sweep_covers_every_true_hit_of_plain_presidio() -> None:
     """A differential: stock recognizers, stock patterns, one text at a time, on planted values."""
     fake, rng = Faker("en_US"), random.Random(5)
     fake.seed_instance(5)
-    makers = [
+    makers: list[Callable[[], object]] = [
         fake.email,
         fake.ssn,
         fake.ipv4,
@@ -143,5 +144,5 @@ def test_a_pattern_that_runs_past_its_time_fails_the_scan(monkeypatch: pytest.Mo
 
 
 def test_the_detector_version_is_a_digest_that_stays() -> None:
-    assert regex.fullmatch(r"[0-9a-f]{16}", presidio.detector_version())
+    assert regex.fullmatch(r"detector-[0-9a-f]{16}", presidio.detector_version())
     assert presidio.detector_version() == presidio.detector_version()
