@@ -129,12 +129,12 @@ def test_a_run_becomes_a_registered_version(house: House) -> None:
 
 
 def test_the_background_is_the_one_that_explanations_will_use(house: House) -> None:
-    from gateway.serving import registered_background
+    from gateway import serving
 
     made = trained(house, make_version(house))
-    with tenant_scope(house.id), open_object(made.artifact) as file:
-        model = LoadedModel(file.read())
-    assert registered_background(model.spec).digest() == made.background_digest
+    background = serving.background(serving.loaded(made), made)
+    assert background.digest() == made.background_digest
+    assert len(background.rows) == pipeline.BACKGROUND_ROWS
 
 
 def test_a_second_run_of_the_name_is_the_next_version(house: House) -> None:
