@@ -68,11 +68,11 @@ def transform_chunk(chunk: Chunk, plan: ColumnPlan, keys: OperatorKeys) -> tuple
 def rescan(chunk: Chunk, plan: ColumnPlan, *, models: bool = False) -> Counts:
     """Look for identifiers in transformed rows; anything found is a leak, and the counts say where.
 
-    Every column is swept with its header as context, as the input was. An entity that the plan keeps
-    on purpose (operator `keep` on a typed column) is no leak in its own column. By default the
-    language models are not asked again about prose: they would repeat their own answer, at the cost
-    of the whole first pass. So a clean re-scan proves the absence of patterned identifiers; what
-    share of names survives is measured by the recognition tests, not by this function.
+    Every column is swept with its header as context, as the input was. An entity that the plan
+    keeps on purpose (operator `keep` on a typed column) is no leak in its own column. By default
+    the language models are not asked again about prose: they would repeat their own answer, at the
+    cost of the whole first pass. So a clean re-scan proves the absence of patterned identifiers;
+    what share of names survives is measured by the recognition tests, not by this function.
 
     Args:
         chunk: transformed rows.

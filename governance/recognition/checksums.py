@@ -118,14 +118,10 @@ def hkid(text: str) -> bool:
         return False
     padded = text.rjust(9)
     values = [36 if c == " " else int(c, 36) for c in padded if c == " " or c.isalnum()]
-    return (
-        len(values) == 9
-        and sum(  # noqa: PLR2004 - padded length
-            value * weight for value, weight in zip(values, range(9, 0, -1), strict=True)
-        )
-        % 11
-        == 0
-    )
+    if len(values) != len(padded):
+        return False
+    weighted = (value * weight for value, weight in zip(values, range(9, 0, -1), strict=True))
+    return sum(weighted) % 11 == 0
 
 
 def taiwan_id(text: str) -> bool:

@@ -1,9 +1,9 @@
-"""The catalog of entities: what may be found, how sensitive it is, and what is done to it by default.
+"""The catalog of entities: what may be found, how sensitive it is, what is done to it by default.
 
-`sensitivity` is that of PIPL Art. 28: `S` sensitive, `G` general personal information. `operator` is
-the configuration of an anonymization operator as it travels in a column plan. `headers` are words
-that name such a column, `context` words that stand beside such a value in text; both Chinese and
-English. An ASCII word matches whole words in any case, a Chinese word matches anywhere.
+`sensitivity` is that of PIPL Art. 28: `S` sensitive, `G` general personal information. `operator`
+is the configuration of an anonymization operator as it travels in a column plan. `headers` are
+words that name such a column, `context` words that stand beside such a value in text; both Chinese
+and English. An ASCII word matches whole words in any case, a Chinese word matches anywhere.
 """
 
 import re
@@ -61,7 +61,7 @@ CATALOG: Final[tuple[Entity, ...]] = (
         "CN_ID",
         "S",
         PSEUDONYM,
-        "身份证,身份證,身份证号,身份证号码,证件号,证件号码,公民身份号码,national id,id card,id number,"
+        "身份证,身份證,证件号,公民身份号码,national id,id card,id number,"
         "identity number,resident id,id no,sfz",
         _ID_WORDS,
         "cn",
@@ -82,7 +82,7 @@ CATALOG: Final[tuple[Entity, ...]] = (
         "CN_MOBILE",
         "G",
         PSEUDONYM,
-        "手机,手机号,手机号码,移动电话,电话,电话号码,联系电话,联系方式,手機,電話,mobile,cell,cellphone,phone",
+        "手机,移动电话,电话,联系方式,手機,電話,mobile,cell,cellphone,phone",
         "手机,手機,电话,電話,联系方式,致电,来电,mobile,cell,phone,tel",
         "cn",
     ),
@@ -98,8 +98,8 @@ CATALOG: Final[tuple[Entity, ...]] = (
         "PHONE_NUMBER",
         "G",
         PSEUDONYM,
-        "phone,phone number,telephone,tel,mobile,cell,cellphone,contact number,fax,电话,电话号码,联系电话,手机",
-        "phone,telephone,tel,cell,cellphone,mobile,call,fax,call back,contact,number,reach,电话,手机",
+        "phone,phone number,telephone,tel,mobile,cell,cellphone,contact number,fax,电话,手机",
+        "phone,telephone,tel,cell,cellphone,mobile,call,fax,contact,number,reach,电话,手机",
     ),
     _entity(
         "EMAIL_ADDRESS",
@@ -269,7 +269,7 @@ def sensitivity(name: str) -> Literal["S", "G"]:
 
 
 def default_operator(name: str) -> dict[str, str | int]:
-    """The operator configuration that a proposed plan starts from; unknown entities are redacted."""
+    """The operator that a proposed plan starts from; unknown entities are redacted."""
     known = ENTITIES.get(name)
     return dict(known.operator if known else REDACT)
 

@@ -1,8 +1,8 @@
-"""People, places and identifiers in prose: language models where they are needed, patterns everywhere.
+"""People, places and identifiers in prose: models where they are needed, patterns everywhere.
 
-Chinese goes to LAC, English to spaCy, a text in both to both (spaCy reads the ASCII shadow of a text
-with Han characters). What the patterns find is merged in, and names that the caller already knows to
-belong to the text's own row are looked for as they stand.
+Chinese goes to LAC, English to spaCy, a text in both to both (spaCy reads the ASCII shadow of a
+text with Han characters). What the patterns find is merged in, and names that the caller already
+knows to belong to the text's own row are looked for as they stand.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from governance.recognition import lac, presidio
+from governance.recognition.chinese import COMPOUND_SURNAMES
 from governance.recognition.entities import header_entities
 from governance.recognition.folding import Folded, fold, shadow
 from governance.recognition.rules import REPORT
@@ -47,8 +48,8 @@ def find_prose(
 
     Args:
         texts: prose, in Chinese, English or both; equal texts are read once.
-        known: for each text, names of the people that its own row is about; found verbatim, whole or
-            by their parts of a length that is not a common word.
+        known: for each text, names of the people that its own row is about; found verbatim, whole
+            or by their parts.
         header: the column's header, context for the patterns.
         regimes: jurisdictions, for telephone regions.
         models: False leaves the language models out and keeps patterns and known names.
@@ -141,7 +142,7 @@ def _parts(name: str) -> list[str]:
     if len(name) < _SHORTEST_NAME:
         return []
     if HAN.search(name):
-        given = name[2:] if name[:2] in lac.COMPOUND_SURNAMES else name[1:]
+        given = name[2:] if name[:2] in COMPOUND_SURNAMES else name[1:]
         return [name, *([given] if len(given) >= _SHORTEST_NAME else [])]
     words = [w for w in re.split(r"[\s.,]+", name) if len(w) > _SHORTEST_NAME and w[0].isupper()]
     titles = {"Mrs", "Miss", "DDS", "DVM", "PhD", "Prof"}

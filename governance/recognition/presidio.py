@@ -291,7 +291,7 @@ class Phones:
         }
 
 
-_DIALED: Final = regex.compile(r"[+(]?[0-9](?:[-. ()/x+]{0,3}+[0-9]){6,}+")
+_DIALED: Final = regex.compile(r"[+(]?[0-9](?:[-. ()/x+]{0,2}+[0-9]){6,}+")
 _EXTENSION: Final = 12
 # Runs that a rule of ours reads already, or that are too long for E.164: libphonenumber could add
 # nothing, and asking it took nearly half of the time that prose takes.
@@ -519,7 +519,7 @@ def english_entities(texts: Sequence[str]) -> list[list[Span]]:
 
 @cache
 def detector_version() -> str:
-    """A code for everything that decides what is found: rules, catalog, libraries, model weights."""
+    """A code for all that decides what is found: rules, catalog, libraries, model weights."""
     sources = [
         *(f"{r.name}|{r.pattern.pattern}|{r.score}|{r.near}" for r in chinese.RULES),
         *(f"{r.name}|{r.pattern.pattern}|{r.score}|{r.near}" for r in english.RULES),

@@ -2,9 +2,10 @@
 
 Each column keeps a deterministic sample of distinct values: the first seen, and those whose keyed
 hash is smallest (a bottom-k sketch, Cohen and Kaplan 2007: uniform over distinct values, mergeable,
-and its k-th hash estimates how many there are). Whole Presidio and our patterns then read the sample,
-and the header, the share of cells that one entity fills and the strongest hit decide what the column
-is. Deciding by column is both faster and more often right than asking a model about lone cells.
+and its k-th hash estimates how many there are). Whole Presidio and our patterns then read the
+sample, and the header, the share of cells that one entity fills and the strongest hit decide what
+the column is. Deciding by column is both faster and more often right than asking a model about
+lone cells.
 """
 
 import hashlib
@@ -183,7 +184,7 @@ def _decide(
     spoken = header_entities(name)
     numeric = bool(values) and sum(
         _NUMBER.fullmatch(form.text.strip()) is not None for form in folded
-    ) >= 0.95 * len(values)  # noqa: PLR2004 - a stray "n/a" leaves a column numeric
+    ) >= 0.95 * len(values)
     spans = _scan(folded, spoken, regimes, numeric=numeric)
     distinct = sample.distinct()
     categorical = distinct <= CATEGORY_DISTINCT and sample.rows >= CATEGORY_REPEATS * max(

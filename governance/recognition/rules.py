@@ -66,8 +66,8 @@ class Rule:
 
     `score` is what a match is worth alone, `near` what it is worth beside a context word or under a
     header that speaks of the entity. `check` validates the matched characters: a pass proves the
-    span, a failure drops it, or leaves it at `failed` when context speaks for it (a bank card number
-    that somebody mistyped is still somebody's).
+    span, a failure drops it, or leaves it at `failed` when context speaks for it (a bank card
+    number that somebody mistyped is still somebody's).
     """
 
     name: str
@@ -133,8 +133,8 @@ def bounded(body: str, *, masked: bool = False) -> regex.Pattern[str]:
     r"""Compile `body` so that it neither begins nor ends inside a run of ASCII letters and digits.
 
     `\b` would fail beside a Han character. A digit run that is the fraction of a decimal number
-    (`0.13800138000`) is no identifier. With `masked`, an asterisk is part of the run as well: what a
-    mask left over is not found again.
+    (`0.13800138000`) is no identifier. With `masked`, an asterisk is part of the run as well:
+    what a mask left over is not found again.
     """
     run = "0-9A-Za-z*" if masked else "0-9A-Za-z"
     return regex.compile(

@@ -9,7 +9,7 @@ from governance.recognition.entities import rank
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """`text[start:end]` is `entity`, with `score` in 0..1; `checked` when a check digit proved it."""
+    """`text[start:end]` is `entity`, `score` in 0..1; `checked` when a check digit proved it."""
 
     start: int
     end: int

@@ -1,5 +1,7 @@
 """Check digits against published and verified vectors."""
 
+from collections.abc import Callable
+
 import pytest
 
 from governance.recognition import checksums
@@ -23,7 +25,9 @@ from governance.recognition import checksums
         (checksums.taiwan_id, "F200000008", "F20000000"),
     ],
 )
-def test_a_check_digit_tells_good_from_bad(check, good: str, bad: str) -> None:
+def test_a_check_digit_tells_good_from_bad(
+    check: Callable[[str], bool], good: str, bad: str
+) -> None:
     assert check(good)
     assert not check(bad)
 

@@ -108,8 +108,13 @@ def test_a_zero_width_character_inside_a_name_does_not_hide_it() -> None:
 
 @pytest.mark.parametrize(
     ("text", "language"),
-    [("客户王明来电", "zh"), ("John called", "en"), ("", "en"), ("客户John Smith来电", "zh"),
-     ("John met with the manager at 北京 branch today", "en")],
+    [
+        ("客户王明来电", "zh"),
+        ("John called", "en"),
+        ("", "en"),
+        ("客户John Smith来电", "zh"),
+        ("John met with the manager at 北京 branch today", "en"),
+    ],
 )
 def test_the_language_is_that_of_most_words(text: str, language: str) -> None:
     assert language_of(text) == language

@@ -1,4 +1,4 @@
-"""Profiling: what each column is, from its header and values, and that no value leaves with the plan."""
+"""Profiling: what each column is, and that no value leaves with the plan."""
 
 import csv
 import json
@@ -30,7 +30,9 @@ def people() -> dict[str, list[str]]:
         fake = zh if row % 2 == 0 else en
         name = fake.name()
         phone = zh.phone_number() if row % 2 == 0 else en.numerify("(212) 555-####")
-        note = f"客户{name}来电，手机{phone}" if row % 2 == 0 else f"Spoke with {name}, call {phone}."
+        note = (
+            f"客户{name}来电，手机{phone}" if row % 2 == 0 else f"Spoke with {name}, call {phone}."
+        )
         values = {
             "customer_id": f"C{row:06d}",
             "name": name,
