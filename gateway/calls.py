@@ -36,6 +36,7 @@ from gateway.models import Feature, License, Prediction
 from gateway.releases import released_version
 from governance import vault
 from governance.errors import NotFoundError
+from governance.lookup import find
 from governance.models import Tenant
 from governance.permissions import Permission
 from training.errors import PredictionInputError
@@ -100,7 +101,7 @@ def answer(
     Raises:
         DomainError: with a stable code; the entry is written already.
     """
-    license_ = License.objects.select_related("model").get(pk=actor.facts.license_id)
+    license_ = find(actor, License, str(actor.facts.license_id))
     customer = Tenant.objects.get(pk=actor.tenant_id)
     with ExitStack() as held:
         with _faults_recorded(actor, license_):
@@ -194,8 +195,12 @@ def _answered(
     try:
         row = model.check_row(asked.row)
     except PredictionInputError as error:
+        # The name of a feature that the model does not have is the caller's text, not ours.
+        ours = error.stable_code != "predict.feature_unknown"
         raise PredictionInputError(
-            error.detail, code=error.stable_code, pointer=f"/row{error.pointer or ''}"
+            error.detail,
+            code=error.stable_code,
+            pointer=f"/row{error.pointer or ''}" if ours else "/row",
         ) from None
     identity = uuid.uuid4()
     commitment = _keyed(customer, "prediction input", [version.artifact_digest, row])

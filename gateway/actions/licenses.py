@@ -9,7 +9,7 @@ from audit.canonical import LARGEST
 from audit.events import Event
 from audit.recording import Record, action
 from gateway.models import Feature, License
-from gateway.moments import microseconds
+from gateway.moments import LONGEST, in_days, microseconds
 from gateway.releases import released_version
 from governance.errors import ConflictError, InvalidError, RefusedError
 from governance.models import Purpose, Tenant
@@ -61,9 +61,9 @@ def issue_license(  # noqa: PLR0913 - a license's terms, each named at the call
             code="license.quota_invalid",
             pointer="/quota",
         )
-    if expires_at <= max(starts_at, now):
+    if not max(starts_at, now) < expires_at <= in_days(LONGEST):
         raise InvalidError(
-            "a license ends after it starts, and not in the past",
+            "a license ends after it starts, in the future, within a hundred years",
             code="license.term_invalid",
             pointer="/expires_at",
         )

@@ -17,7 +17,13 @@ from audit.errors import RefusedError
 from audit.events import Event
 from audit.recording import append_refusal
 from gateway.api.parsing import StrictJson
-from gateway.authentication import ApiKeyAuthentication, Caller, Known, StaffSession
+from gateway.authentication import (
+    ApiKeyAuthentication,
+    Caller,
+    KeyActor,
+    Known,
+    StaffSession,
+)
 from governance.lookup import find
 from governance.permissions import Permission
 from governance.rbac import UserActor
@@ -97,6 +103,8 @@ class Resource(Door, ViewSet):
     pagination_class = Pages  # read by the schema; `paged` pages
     ordering: ClassVar[str] = "-created_at"
     related: ClassVar[tuple[str, ...]] = ()
+    # The field that holds a row's license: an API key sees the rows of its own alone.
+    license_field: ClassVar[str | None] = None
 
     @property
     def kind(self) -> str:
@@ -107,7 +115,7 @@ class Resource(Door, ViewSet):
         """What the caller sees, before paging."""
         scoped: Any = self.model._default_manager  # noqa: SLF001  # generic
         rows: QuerySet[Any] = scoped.visible_to(self.actor).select_related(*self.related)
-        return rows
+        return rows.filter(**self._within())
 
     def one(self, value: str) -> Any:
         """The row that an address names.
@@ -115,7 +123,12 @@ class Resource(Door, ViewSet):
         Raises:
             NotFoundError: there is none, or it is another tenant's; recorded.
         """
-        return find(self.actor, self.model, value)
+        return find(self.actor, self.model, value, **self._within())
+
+    def _within(self) -> dict[str, Any]:
+        if self.license_field is None or not isinstance(self.actor, KeyActor):
+            return {}
+        return {self.license_field: self.actor.facts.license_id}
 
     def list(self, request: Request) -> Response:
         """A page of rows."""

@@ -53,6 +53,7 @@ class Keys(Resource):
     model = ApiKey
     requires = Permission.LICENSE_VIEW
     serializer_class = KeyShown
+    license_field = "license_id"
 
     @extend_schema(request=KeyBody, responses={201: KeyIssued})
     @binds_action(issue_key)

@@ -53,6 +53,7 @@ class Licenses(Resource):
     requires = Permission.LICENSE_VIEW
     serializer_class = LicenseShown
     related = ("customer", "model")
+    license_field = "pk"
 
     @extend_schema(request=LicenseBody, responses={201: LicenseShown})
     @binds_action(issue_license)

@@ -4,13 +4,9 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.request import Request
-from rest_framework.response import Response
 
-from gateway.api.doors import Resource, paged
-from gateway.authentication import KeyActor
+from gateway.api.doors import Resource
 from gateway.bindings import scoped_read
 from gateway.models import License, UsageEvent
 from governance.permissions import Permission
@@ -41,19 +37,19 @@ class Usage(Resource):
     requires = Permission.LICENSE_VIEW
     serializer_class = LicenseUsage
     related = ("customer", "model")
+    license_field = "pk"
 
     def rows(self) -> "QuerySet[Any]":
         """The licenses with their counts."""
-        rows = super().rows()
-        if isinstance(self.actor, KeyActor):
-            rows = rows.filter(pk=self.actor.facts.license_id)
-        return rows.annotate(
-            calls=Count("usage"),
-            test_units=Coalesce(Sum("usage__units", filter=Q(usage__charged=False)), 0),
+        return (
+            super()
+            .rows()
+            .annotate(
+                calls=Count("usage"),
+                test_units=Coalesce(Sum("usage__units", filter=Q(usage__charged=False)), 0),
+            )
         )
 
-    @extend_schema(responses=LicenseUsage(many=True))
-    def list(self, request: Request) -> Response:
-        """A page of licenses and their use."""
-        self.allow(self.requires, "usage")
-        return paged(self, request, self.rows(), LicenseUsage, ordering="-created_at")
+    def one(self, value: str) -> Any:
+        """One of them."""
+        return self.rows().get(pk=super().one(value).pk)

@@ -244,9 +244,7 @@ def make_shop(
     return Shop(house, buyer, admin, version, license_, make_key(house, license_))
 
 
-def answered(
-    facts: keys.KeyFacts, license_: License, version: ModelVersion, name: str
-) -> Answered:
+def answered(facts: keys.KeyFacts, license_: License, version: ModelVersion, name: str) -> Answered:
     """A computed answer, ready to be charged."""
     call = Call(facts, Terms.of(license_), Feature.PREDICT, None, {PURPOSE}, 1, timezone.now())
     return Answered(

@@ -1,0 +1,17 @@
+"""What the process remembers of keys, refusals and use is forgotten between tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from gateway import keys, metering, peppers
+from gateway.refusals import REFUSALS
+
+
+@pytest.fixture(autouse=True)
+def _a_fresh_process() -> Iterator[None]:
+    yield
+    keys.CACHE.clear()
+    REFUSALS.clear()
+    peppers.forget()
+    metering._touched.clear()

@@ -1,0 +1,118 @@
+"""Denials: one table, one order, and the first that holds is the one that is told."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from audit.errors import Kind
+from gateway.keys import KeyFacts
+from gateway.licensing import DENIALS, Call, Terms, admit, judge_key
+from gateway.models import Feature, KeyMode
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def good() -> Call:
+    customer = uuid4()
+    terms = Terms(
+        id=uuid4(),
+        customer_id=customer,
+        model_id=uuid4(),
+        features=frozenset({"predict"}),
+        purpose="scoring",
+        quota=10,
+        used=9,
+        starts_at=NOW - DAY,
+        expires_at=NOW + DAY,
+        revoked_at=None,
+    )
+    key = KeyFacts(
+        id=uuid4(),
+        public_id="0123456789",
+        tenant_id=customer,
+        license_id=terms.id,
+        mode=KeyMode.LIVE,
+        digest=b"",
+        pepper_version=1,
+        expires_at=NOW + DAY,
+        revoked_at=None,
+    )
+    return Call(key, terms, Feature.PREDICT, None, {"scoring"}, 1, NOW)
+
+
+def with_key(call: Call, **changed: object) -> Call:
+    return replace(call, key=replace(call.key, **changed))  # type: ignore[arg-type]  # by name
+
+
+def with_terms(call: Call, **changed: object) -> Call:
+    return replace(call, terms=replace(call.terms, **changed))  # type: ignore[arg-type]  # by name
+
+
+# Each makes one denial hold, and none that stands before it. The order is the table's.
+FAULTS: dict[str, Callable[[Call], Call]] = {
+    "key.revoked": lambda call: with_key(call, revoked_at=NOW),
+    "key.expired": lambda call: with_key(call, expires_at=NOW),
+    "license.revoked": lambda call: with_terms(call, revoked_at=NOW),
+    "license.not_started": lambda call: with_terms(call, starts_at=NOW + timedelta(microseconds=1)),
+    "license.expired": lambda call: with_terms(call, expires_at=NOW),
+    "license.other_customer": lambda call: with_terms(call, customer_id=uuid4()),
+    "license.feature_missing": lambda call: replace(call, feature=Feature.EXPLAIN),
+    "license.purpose_differs": lambda call: replace(call, purpose="marketing"),
+    "model.not_released": lambda call: replace(call, model_purposes=None),
+    "model.purpose_differs": lambda call: replace(call, model_purposes=frozenset({"other"})),
+    "license.quota_exhausted": lambda call: with_terms(call, used=10),
+}
+
+
+def test_the_table_is_the_order() -> None:
+    assert [denial.code for denial in DENIALS] == list(FAULTS)
+
+
+def test_a_good_call_is_admitted() -> None:
+    assert admit(good()) is None
+    assert admit(replace(good(), purpose="scoring")) is None
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_each_fault_alone_has_its_code(code: str) -> None:
+    denial = admit(FAULTS[code](good()))
+    assert denial is not None
+    assert denial.code == code
+    assert denial.raised().stable_code == code
+
+
+@pytest.mark.parametrize("first", range(len(FAULTS)))
+def test_of_all_faults_together_the_first_is_told(first: int) -> None:
+    call = good()
+    for code, fault in list(FAULTS.items())[first:]:
+        if code == "model.purpose_differs":
+            continue  # there is no version whose purposes could differ
+        call = fault(call)
+    denial = admit(call)
+    assert denial is not None
+    expected = list(FAULTS)[first]
+    assert denial.code == (
+        "license.quota_exhausted" if expected == "model.purpose_differs" else expected
+    )
+
+
+def test_a_test_key_is_never_short_of_quota() -> None:
+    call = with_terms(with_key(good(), mode=KeyMode.TEST), used=10)
+    assert admit(call) is None
+
+
+def test_the_kinds_are_what_doors_need() -> None:
+    kinds = {denial.code: denial.error.kind for denial in DENIALS}
+    assert kinds["key.revoked"] is Kind.UNAUTHENTICATED
+    assert kinds["license.expired"] is Kind.REFUSED
+    assert kinds["license.quota_exhausted"] is Kind.TOO_MANY
+
+
+def test_a_revocation_in_the_future_does_not_hold_yet() -> None:
+    key = replace(good().key, revoked_at=NOW + DAY)
+    assert judge_key(key, NOW) is None
+    assert judge_key(key, NOW + DAY) is DENIALS[0]
