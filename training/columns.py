@@ -12,8 +12,8 @@ from typing import Any, Final
 from governance.models import DatasetVersion
 from governance.recognition.plan import ColumnPlan, Declared, Kind, PlannedColumn
 
-# A typed column that was made coarser is a quasi-identifier that may be learned from; every other
-# operator leaves something that stands for one person, or nothing.
+# A typed column that was made coarser is a quasi-identifier: it may be learned from where the
+# steward declared it, never by default. Every other operator leaves what stands for one person.
 _COARSENED: Final = "generalize"
 
 
@@ -37,12 +37,14 @@ def columns_of(version: DatasetVersion) -> Columns:
         PlanError: the stored plan does not read as one.
     """
     plan = ColumnPlan.from_dict(version.plan.as_json())
+    said = version.dataset.declarations.get("columns", {})
+    declared = frozenset(said) if isinstance(said, Mapping) else frozenset[str]()
     usable: list[str] = []
     barred: dict[str, str] = {}
     for column in plan.columns:
         if column.declared is Declared.DROP:
             continue
-        rule = _barred_by(column, version.dataset.subject_column)
+        rule = _barred_by(column, version.dataset.subject_column, declared)
         if rule is None:
             usable.append(column.name)
         else:
@@ -50,7 +52,7 @@ def columns_of(version: DatasetVersion) -> Columns:
     return Columns(tuple(usable), barred)
 
 
-def _barred_by(column: PlannedColumn, subject_column: str) -> str | None:
+def _barred_by(column: PlannedColumn, subject_column: str, declared: frozenset[str]) -> str | None:
     if column.declared is Declared.SUBJECT or (subject_column and column.name == subject_column):
         return "subject"
     match column.kind:
@@ -60,7 +62,9 @@ def _barred_by(column: PlannedColumn, subject_column: str) -> str | None:
             return "prose"
         case Kind.TYPED:
             operator = str(column.operator.get("operator", ""))
-            return None if operator == _COARSENED else f"identifier.{operator or 'unknown'}"
+            if operator == _COARSENED and column.name in declared:
+                return None
+            return f"identifier.{operator or 'unknown'}"
 
 
 def within(declarations: Mapping[str, Any], columns: Columns) -> dict[str, Any]:

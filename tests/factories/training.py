@@ -31,6 +31,7 @@ DECLARATIONS: Final[dict[str, Any]] = {
         "age": {"kind": "numeric", "low": 17, "high": 90},
         "hours": {"kind": "numeric", "low": 1, "high": 99},
         "sex": {"kind": "category", "values": ["Female", "Male"], "use": "group"},
+        "city": {"kind": "category", "values": ["north", "south"]},  # coarse, and declared
         "name": {"kind": "text"},  # barred by the plan, whatever is declared
     },
     "target": {"column": "income", "positive": ">50K", "negative": "<=50K"},
@@ -52,6 +53,7 @@ def plan_of(*, subject: str = "person") -> ColumnPlan:
         ("name", Kind.TYPED, "PERSON", "pseudonym", None),
         ("phone", Kind.TYPED, "PHONE", "keep", None),
         ("city", Kind.TYPED, "LOCATION", "generalize", None),
+        ("born", Kind.TYPED, "DATE_OF_BIRTH", "generalize", None),  # coarse, and not declared
         ("note", Kind.PROSE, None, "replace", None),
         ("age", Kind.FREE, None, "keep", Declared.FEATURE),
         ("hours", Kind.FREE, None, "keep", Declared.FEATURE),
@@ -80,6 +82,7 @@ def rows_of(count: int = ROWS, seed: int = 0) -> dict[str, list[str | None]]:
         "name": [f"N{i:06d}" for i in people],
         "phone": [f"555-{i:04d}" for i in people],
         "city": [("north", "south")[i % 2] for i in people],
+        "born": ["1980-01" for _ in people],
         "note": ["<PERSON> called" for _ in people],
         "age": [str(value) for value in age],
         "hours": [str(value) for value in hours],

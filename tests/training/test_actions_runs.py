@@ -203,11 +203,14 @@ def test_the_budget_admits_until_it_is_full(house: House, settings: Any) -> None
     settings.RUN_APPROVAL_EPSILON = 10.0
     version = make_version(house)
     admitted = 0
-    with pytest.raises(DomainError) as caught:
-        for _ in range(10):
+    code = None
+    while code is None and admitted < 10:
+        try:
             ask(house, version, epsilon="4")
             admitted += 1
-    assert caught.value.stable_code == "budget.exceeded"
+        except DomainError as error:
+            code = error.stable_code
+    assert code == "budget.exceeded"
     assert told("run.requested")[:2] == ("denied", "budget.exceeded")
     assert admitted > 10 // 4  # composed in Rényi terms, more fit than plain sums allow
     with tenant_scope(house.id):
@@ -387,13 +390,13 @@ def test_a_retry_over_the_threshold_needs_a_new_approval(house: House) -> None:
 @pytest.mark.parametrize(
     ("before", "code"),
     [
-        (lambda v: PurposeGrant.objects.all().delete(), "purpose.not_granted"),
+        (lambda _: PurposeGrant.objects.all().delete(), "purpose.not_granted"),
         (
             lambda v: type(v.dataset).objects.update(declarations={**DECLARATIONS, "columns": {}}),
             "run.declarations_changed",
         ),
-        (lambda v: Budget.objects.update(epsilon_cap=Decimal("0.9")), "budget.over_cap"),
-        (lambda v: Budget.objects.update(epsilon_cap=Decimal("1.1")), "budget.exceeded"),
+        (lambda _: Budget.objects.update(epsilon_cap=Decimal("0.9")), "budget.over_cap"),
+        (lambda _: Budget.objects.update(epsilon_cap=Decimal("1.1")), "budget.exceeded"),
     ],
 )
 def test_a_retry_meets_the_rules_of_today(

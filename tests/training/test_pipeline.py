@@ -122,6 +122,7 @@ def test_a_run_becomes_a_registered_version(house: House) -> None:
         "person": "subject",
         "name": "identifier.pseudonym",
         "phone": "identifier.keep",
+        "born": "identifier.generalize",
         "note": "prose",
     }
     for event in ("run.requested", "run.begun", "run.finished"):

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
+import training.accounting  # noqa: F401  # torch loads now, not in the transaction that needs it
 from governance.doors import DoorCommand
 from governance.lookup import find
 from governance.rbac import UserActor

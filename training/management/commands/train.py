@@ -4,6 +4,7 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
+import training.accounting  # noqa: F401  # torch loads now, not in the transaction that needs it
 from governance import leases
 from governance.doors import DoorCommand
 from governance.errors import InvalidError
@@ -26,7 +27,10 @@ class Command(DoorCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         """Add what a run needs to know."""
         parser.add_argument("--dataset", required=True, help="name or id")
-        parser.add_argument("--version", type=int, help="of the dataset; the newest if not given")
+        # Not --version, which is Django's own.
+        parser.add_argument(
+            "--dataset-version", type=int, help="its number; the newest if not given"
+        )
         parser.add_argument("--target", required=True, help="the column to predict")
         parser.add_argument("--positive", default="", help="its positive label, if not declared")
         parser.add_argument("--purpose", required=True)
@@ -48,7 +52,7 @@ class Command(DoorCommand):
     def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
         """Ask, and wait if told to."""
         dataset = find(actor, Dataset, options["dataset"])
-        version = sealed_version(actor, dataset, options["version"])
+        version = sealed_version(actor, dataset, options["dataset_version"])
         asked = {
             name: options[name]
             for name in ("target", "positive", "purpose", "epsilon", "model", "name")

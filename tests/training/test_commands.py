@@ -1,0 +1,197 @@
+"""The command line: one object on stdout, one error on stderr, the exit code by its kind."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from audit.models import AuditEntry
+from governance import leases
+from governance.models import Job
+from governance.scoping import across_tenants, tenant_scope
+from tests.factories.people import House, make_house
+from tests.factories.training import PURPOSE, SMALL, ask, make_version, trained
+from training.models import BudgetEntry, Run, RunState
+
+
+@pytest.fixture
+def house(db: None, home: Any) -> House:
+    return make_house()
+
+
+def command(name: str, *arguments: str, who: str) -> tuple[int, dict[str, Any]]:
+    """Exit code, and the object printed: the result, or the error."""
+    out, error = io.StringIO(), io.StringIO()
+    try:
+        call_command(name, *arguments, "--as", who, "--json", stdout=out, stderr=error)
+    except SystemExit as stopped:
+        return int(stopped.code or 0), json.loads(error.getvalue().strip().splitlines()[-1])
+    (line,) = out.getvalue().splitlines()
+    return 0, json.loads(line)
+
+
+def train(*arguments: str, who: str = "house-engineer", **changed: str) -> tuple[int, Any]:
+    asked = {
+        "dataset": "people",
+        "target": "income",
+        "purpose": PURPOSE,
+        "epsilon": "1",
+        "config": json.dumps(SMALL),
+    }
+    asked |= changed
+    flags = [part for name, value in asked.items() for part in (f"--{name}", value)]
+    return command("train", *flags, *arguments, who=who)
+
+
+def test_the_whole_way_on_the_command_line(house: House) -> None:
+    make_version(house)
+    code, run = train("--here")
+    assert code == 0
+    assert set(run) == {
+        "run", "model", "version", "state", "attempt", "guarantee", "proposal", "epsilon_asked",
+        "epsilon_spent", "epsilon_spent_dataset", "epsilon_left", "delta", "steps", "auroc",
+        "error",
+    }  # fmt: skip
+    assert (run["state"], run["version"], run["model"]) == ("finished", 1, "people-income")
+    assert (run["epsilon_asked"], run["steps"], run["delta"]) == ("1.000000", 45, "0.00001")
+    assert 0.99 < float(run["epsilon_spent"]) <= 1
+    assert float(run["epsilon_left"]) == pytest.approx(9, abs=0.01)
+
+    statuses = [
+        command("release", "people-income", who=f"house-{role}")[1]["status"]
+        for role in ("engineer", "engineer", "officer", "tenant_admin")
+    ]
+    assert statuses == ["awaiting_approval", "awaiting_approval", "awaiting_approval", "released"]
+    code, error = command("release", "people-income", who="house-engineer")
+    assert (code, error["code"]) == (3, "model.state")
+
+    code, checked = command("recompute_budget", who="house-auditor")
+    assert (code, checked["agree"]) == (0, True)
+    (budget,) = checked["budgets"]
+    assert budget["dataset"] == "people"
+    assert budget["recomputed"]["epsilon_spent"] == budget["epsilon_spent"]
+    assert budget["recomputed"]["faults"] == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "exit_code", "code"),
+    [
+        ({"dataset": "nobody"}, 2, "not_found"),
+        ({"dataset": "theirs"}, 2, "not_found"),
+        ({"purpose": "marketing"}, 3, "purpose.not_granted"),
+        ({"target": "salary"}, 2, "run.target_missing"),
+        ({"epsilon": "-1"}, 2, "run.epsilon_invalid"),
+        ({"epsilon": "nan"}, 2, "run.epsilon_invalid"),
+        ({"epsilon": "11"}, 3, "budget.over_cap"),
+        ({"dataset-version": "2"}, 3, "run.not_sealed"),
+        ({"config": "[1]"}, 2, "run.config_invalid"),
+        ({"config": "{"}, 2, "run.config_invalid"),
+    ],
+)
+def test_bad_input_has_one_code_an_entry_and_no_effect(
+    house: House, changed: dict[str, str], exit_code: int, code: str
+) -> None:
+    make_version(house)
+    make_version(make_house("other"), "theirs")
+    entries = AuditEntry.objects.count()
+    found, error = train(**changed)
+    assert (found, error["code"]) == (exit_code, code)
+    assert set(error) <= {"code", "detail", "pointer"}
+    if "config" not in changed:  # a line that cannot be parsed asks for nothing
+        assert AuditEntry.objects.count() == entries + 1
+    with across_tenants(reason="a test looks"):
+        assert not Run.objects.exists()
+        assert not Job.objects.exists()
+
+
+def test_an_unknown_user_is_refused_before_anything(house: House) -> None:
+    assert train(who="nobody")[1]["code"] == "actor.unknown"
+
+
+def test_a_run_over_the_threshold_says_what_it_waits_for(house: House) -> None:
+    make_version(house)
+    code, run = train("--wait", epsilon="4")
+    assert (code, run["state"]) == (0, "awaiting_approval")
+    assert run["proposal"]
+    for role in ("officer", "tenant_admin"):
+        code, approved = command("approve", run["proposal"], "--queue", who=f"house-{role}")
+        assert code == 0
+    assert approved["complete"]
+    with tenant_scope(house.id):
+        assert Run.objects.get().state == RunState.QUEUED
+
+
+def test_waiting_for_a_run_that_fails_tells_its_code(house: House) -> None:
+    make_version(house)
+    config = json.dumps({**SMALL, "learning_rate": "1e38"})
+    code, error = train("--here", config=config)
+    assert (code, error["code"]) == (4, "engine.diverged")
+
+
+def test_waiting_has_an_end(house: House) -> None:
+    make_version(house)
+    code, error = train("--wait", "--timeout", "0")
+    assert (code, error["code"]) == (4, "run.wait_over")
+    with tenant_scope(house.id):
+        assert Run.objects.get().state == RunState.QUEUED
+
+
+def test_cancel_and_retry(house: House) -> None:
+    run = ask(house, make_version(house))
+    code, shown = command("cancel_run", str(run.id), who="house-engineer")
+    assert (code, shown["state"]) == (0, "cancelled")
+    code, shown = command("retry_run", str(run.id), who="house-engineer")
+    assert (code, shown["state"], shown["attempt"]) == (0, "queued", 2)
+    code, shown = command("retry_run", str(run.id), who="house-engineer")
+    assert (code, shown["code"]) == (3, "run.state")
+    code, shown = command("cancel_run", str(run.id), who="house-auditor")
+    assert (code, shown["code"]) == (3, "permission.role_missing")
+    make_house("other")
+    code, shown = command("cancel_run", str(run.id), who="other-engineer")
+    assert (code, shown["code"]) == (2, "not_found")
+
+
+def test_the_cap_is_proposed(house: House) -> None:
+    make_version(house)
+    code, shown = command("propose_cap", "people", "--epsilon", "3", who="house-steward")
+    assert (code, shown["status"]) == (0, "awaiting_approval")
+    code, shown = command("propose_cap", "people", "--epsilon", "0", who="house-steward")
+    assert (code, shown["code"]) == (2, "run.epsilon_invalid")
+    code, shown = command("propose_cap", "people", "--epsilon", "3", who="house-engineer")
+    assert (code, shown["code"]) == (3, "permission.role_missing")
+
+
+def test_a_model_without_a_version_is_not_released(house: House) -> None:
+    run = ask(house, make_version(house))
+    code, shown = command("release", run.model_name, who="house-engineer")
+    assert (code, shown["code"]) == (2, "model.no_version")
+    code, shown = command("release", "nothing", who="house-engineer")
+    assert (code, shown["code"]) == (2, "not_found")
+
+
+def test_the_officer_does_not_propose_what_the_engineer_did_not(house: House) -> None:
+    made = trained(house, make_version(house), model="linear", config={"steps": 3})
+    code, shown = command("release", made.model.slug, who="house-officer")
+    assert (code, shown["code"]) == (3, "permission.role_missing")
+
+
+def test_figures_that_do_not_agree_are_an_error(house: House) -> None:
+    version = make_version(house)
+    run = ask(house, version)
+    leases.run_here(run.reference)
+    with tenant_scope(house.id):
+        BudgetEntry.objects.create(
+            tenant=house.tenant,
+            budget=version.dataset.budget,
+            run=run,
+            attempt=1,
+            kind="ahead",
+            sequence=99,
+            mechanisms=[],
+        )
+    code, error = command("recompute_budget", "--dataset", "people", who="house-officer")
+    assert (code, error["code"]) == (4, "ledger.disagrees")
+    code, error = command("recompute_budget", who="house-platform")
+    assert (code, error["code"]) == (3, "permission.role_missing")
