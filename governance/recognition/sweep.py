@@ -13,9 +13,9 @@ from typing import Final
 
 import polars as pl
 
+from governance.recognition.builtin import finders
 from governance.recognition.entities import header_entities
 from governance.recognition.folding import SEPARATOR, Folded, fold, shadow
-from governance.recognition.presidio import finders
 from governance.recognition.rules import REPORT, Finder
 from governance.recognition.spans import Hit, Span, resolve
 

@@ -9,7 +9,7 @@ import regex
 from faker import Faker
 from presidio_analyzer import predefined_recognizers as predefined
 
-from governance.recognition import presidio
+from governance.recognition import builtin, presidio
 from governance.recognition.rules import Gate, Rule, ScanTimeoutError, bounded
 from governance.recognition.sweep import sweep_texts
 
@@ -24,9 +24,9 @@ def test_the_english_pipeline_is_tok2vec_and_ner_alone() -> None:
 
 def test_the_suffix_list_is_the_one_that_was_installed() -> None:
     """With every suffix list address removed and no cache there is nothing to fetch or to write."""
-    assert presidio._suffixes.suffix_list_urls == ()
-    assert not presidio._suffixes._cache.enabled
-    assert presidio._suffixes("x@example.co.uk").suffix == "co.uk"
+    assert builtin._suffixes.suffix_list_urls == ()
+    assert not builtin._suffixes._cache.enabled
+    assert builtin._suffixes("x@example.co.uk").suffix == "co.uk"
 
 
 def test_the_library_cannot_log_a_value(caplog: pytest.LogCaptureFixture) -> None:
@@ -91,7 +91,7 @@ def test_the_sweep_covers_every_true_hit_of_plain_presidio() -> None:
         predefined.UuidRecognizer(),
         predefined.PhoneRecognizer(),
     ]
-    offline = presidio._suffixes
+    offline = builtin._suffixes
     missed = []
     for text, value, spans in zip(texts, values, sweep_texts(texts), strict=True):
         covered = {i for s in spans for i in range(s.start, s.end)}

@@ -13,8 +13,8 @@ from faker import Faker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from governance.recognition.builtin import finders
 from governance.recognition.folding import fold, shadow
-from governance.recognition.presidio import finders
 from governance.recognition.rules import Rule
 from governance.recognition.sweep import sweep
 
