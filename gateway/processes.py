@@ -87,6 +87,14 @@ def wait_for_port(host: str, port: int, *, seconds: float) -> None:
     raise ProcessError(f"Nothing listens on {host}:{port} after {seconds:g} s")
 
 
+def free_port() -> int:
+    """A port on loopback that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 class Processes:
     """Commands that are started together, restarted when they die, and stopped together."""
 

@@ -48,6 +48,20 @@ PATIENCE: Final = 600.0  # seconds for one stage of a worker
 POLL: Final = 0.25
 UNMEANT: Final = {DatasetState.FAILED, DatasetState.REJECTED}
 
+# Who somebody is by sex or race is compared, never learned from.
+GROUPS: Final = ("sex", "race")
+FEATURES: Final = tuple(
+    name for name in ADULT_DECLARATIONS["columns"] if name not in {*GROUPS, TARGET}
+)
+DECLARED: Final[dict[str, Any]] = {
+    **ADULT_DECLARATIONS,
+    "columns": {
+        name: {**column, "use": "group"} if name in GROUPS else column
+        for name, column in ADULT_DECLARATIONS["columns"].items()
+    },
+    "target": {"column": TARGET, "positive": ">50K", "negative": "<=50K"},
+}
+
 # A stage reports (what is going on, done, of); `of` 0 means that nobody knows yet.
 Progress = Callable[[str, int, int], None]
 
@@ -69,6 +83,18 @@ class Told:
     bundle: Path = Path()
     verified: str = ""
     tampered: str = ""
+
+    def metrics_shown(self) -> dict[str, str]:
+        """AUROC, accuracy and selection rates by group, with their intervals."""
+        shown = {
+            name: _interval(self.metrics[name])
+            for name in ("auroc", "accuracy", "selection_rate")
+            if self.metrics.get(name)
+        }
+        for column, group in self.metrics.get("groups", {}).items():
+            for value, rates in group["values"].items():
+                shown[f"  selected, {column} {value}"] = _interval(rates["selection_rate"])
+        return shown
 
 
 @dataclass
@@ -118,7 +144,7 @@ class Story:
                 regimes=("cn", "ca"),
                 subject_column=SUBJECT,
                 format="csv",
-                declarations=ADULT_DECLARATIONS,
+                declarations=DECLARED,
             ),
         )
         self._until(DatasetState.PROPOSED, progress)
@@ -162,7 +188,7 @@ class Story:
         self.version = ModelVersion.objects.select_related("model").get(run=self.run)
         account = statement(Budget.objects.get(dataset=self.dataset)).as_dict()
         self.told.epsilon = {key: str(value) for key, value in account.items() if "epsilon" in key}
-        self.told.metrics = self.version.card.get("metrics", {})
+        self.told.metrics = self.version.card.get("evaluation") or {}
         self.told.model = str(self.version)
 
     def release(self, progress: Progress) -> None:
@@ -194,12 +220,11 @@ class Story:
 
     def predict(self, progress: Progress) -> None:
         """The customer asks about people the model has never seen, over HTTP, with the key."""
-        names = list(ADULT_DECLARATIONS["columns"])
         address = f"{self.url}/api/v1/models/{self.version.model.slug}/explain"
         for number, row in enumerate(held_out(), start=1):
             if number > CALLS:
                 break
-            answer = self._call(address, {"row": {name: row[name] for name in names}})
+            answer = self._call(address, {"row": {name: row[name] for name in FEATURES}})
             self.told.predictions += 1
             self.told.receipts += bool(answer["receipt"]["note"])
             if not answer["explanation"]:
@@ -259,8 +284,17 @@ class Story:
         except urllib.error.HTTPError as error:
             with error:
                 problem = json.load(error)
-            raise DemoStoppedError(f"a call was refused: {problem.get('code')}") from None
+            raise DemoStoppedError(
+                f"a call was refused: {problem.get('code')} {problem.get('pointer', '')}"
+            ) from None
         return answer
+
+
+def _interval(measured: Any) -> str:
+    """A figure and what it may be off by; None where the group is too small to tell."""
+    if not measured:
+        return "too few to tell"
+    return f"{measured['value']} ({measured['low']} to {measured['high']})"
 
 
 def _verify(bundle: Path, *, expected: int) -> str:
