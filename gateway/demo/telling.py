@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from rich.cells import chop_cells
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,6 +16,7 @@ from gateway.demo.story import Progress as Report
 from training.cards import promise_in_words
 
 _NAME: Final = 22  # width of the stage's name
+_WIDEST: Final = 100  # cells; longer lines are tiring to read
 
 
 @contextmanager
@@ -64,9 +66,15 @@ def table(told: Told) -> Table:
     return shown
 
 
-def promise(delta: float) -> Panel:
-    """What ε promises a person, in both languages."""
-    words = Text("\n\n").join(
-        Text(promise_in_words(float(EPSILON), delta, language)) for language in ("en", "zh")
+def promise(delta: float, width: int) -> Panel:
+    """What ε promises a person, in both languages; Chinese breaks anywhere, not at blanks."""
+    english, chinese = (
+        promise_in_words(float(EPSILON), delta, language) for language in ("en", "zh")
     )
-    return Panel(words, title=f"What ε = {EPSILON} promises a person in the data", padding=(1, 2))
+    words = Text(f"{english}\n\n" + "\n".join(chop_cells(chinese, min(width, _WIDEST) - 6)))
+    return Panel(
+        words,
+        title=f"What ε = {EPSILON} promises a person in the data",
+        padding=(1, 2),
+        width=min(width, _WIDEST),
+    )

@@ -55,9 +55,9 @@ class Environment(BaseSettings):
     log_origin: str = Field("portcullis.localhost/log", min_length=1, pattern=r"^[^\s+]+$")
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
     upload_max_bytes: int = Field(2 * 2**30, gt=0)
-    default_epsilon_cap: float = Field(10.0, gt=0, le=100)
+    default_epsilon_cap: float = Field(3.0, gt=0, le=100)
     default_delta: float = Field(1e-5, gt=0, lt=1e-2)
-    run_approval_epsilon: float = Field(3.0, gt=0)
+    run_approval_epsilon: float = Field(1.0, gt=0)
     time_zone: str = "UTC"
 
     @field_validator("home")

@@ -10,7 +10,14 @@ from typing import Final, TypeVar
 
 import polars as pl
 
-from governance.anonymization.operators import Operator, OperatorKeys, Replace, operator_from
+from governance.anonymization.operators import (
+    Operator,
+    OperatorKeys,
+    Replace,
+    check_config,
+    operator_from,
+)
+from governance.errors import OperatorError
 from governance.recognition.persons import find_prose
 from governance.recognition.plan import ColumnPlan, Declared, Kind, PlanError, PlannedColumn
 from governance.recognition.spans import Span
@@ -21,6 +28,7 @@ Counts = dict[str, dict[str, int]]
 Chunk = TypeVar("Chunk", pl.DataFrame, Mapping[str, Cells])
 
 _REPLACE: Final = Replace()
+WHOLE: Final = 0.8  # share of a cell that a hit covers when the cell is that entity
 
 
 def transform_chunk(chunk: Chunk, plan: ColumnPlan, keys: OperatorKeys) -> tuple[Chunk, Counts]:
@@ -56,7 +64,7 @@ def transform_chunk(chunk: Chunk, plan: ColumnPlan, keys: OperatorKeys) -> tuple
         cells = columns[planned.name]
         match planned.kind:
             case Kind.TYPED:
-                out[planned.name], found = _typed(cells, planned, keys)
+                out[planned.name], found = _typed(cells, planned, plan, keys)
             case Kind.PROSE:
                 out[planned.name], found = _prose(cells, planned, plan, keys, names)
             case Kind.FREE:
@@ -100,15 +108,52 @@ def rescan(chunk: Chunk, plan: ColumnPlan, *, models: bool = False) -> Counts:
 
 
 def _typed(
-    cells: Cells, planned: PlannedColumn, keys: OperatorKeys
+    cells: Cells, planned: PlannedColumn, plan: ColumnPlan, keys: OperatorKeys
 ) -> tuple[list[str | None], Counter[str]]:
+    """Each cell through the column's operator, as the entity that the cell is.
+
+    A column of identity numbers may hold those of two countries. Each kind has a canonical form of
+    its own, so that a number here and the same number in another column keep one pseudonym.
+    """
     if planned.entity is None:
         raise PlanError("a typed column needs an entity")
-    operator = operator_from(planned.operator, keys, planned.entity)
     distinct = [cell for cell in dict.fromkeys(cells) if cell]
-    applied = dict(zip(distinct, operator.apply_many(distinct, planned.entity), strict=True))
-    found = Counter({planned.entity: sum(bool(cell and cell.strip()) for cell in cells)})
-    return [applied[cell] if cell else cell for cell in cells], +found
+    kinds = _kinds(distinct, planned, plan)
+    applied: dict[str, str] = {}
+    for entity in dict.fromkeys(kinds):
+        values = [cell for cell, kind in zip(distinct, kinds, strict=True) if kind == entity]
+        operator = operator_from(planned.operator, keys, entity)
+        applied |= dict(zip(values, operator.apply_many(values, entity), strict=True))
+    kind_of = dict(zip(distinct, kinds, strict=True))
+    found = Counter(kind_of[cell] for cell in cells if cell and cell.strip())
+    return [applied[cell] if cell else cell for cell in cells], found
+
+
+def _kinds(cells: Sequence[str], planned: PlannedColumn, plan: ColumnPlan) -> list[str]:
+    """The entity of each cell: what fills it, or what the column is."""
+    entity = planned.entity or ""
+    kinds = [entity] * len(cells)
+    if len({finding.entity for finding in planned.evidence.findings} - {entity}) == 0:
+        return kinds
+    best: dict[int, tuple[bool, float, str]] = {}
+    for hit in sweep(cells, header=planned.name, regimes=plan.regimes):
+        fills = (hit.end - hit.start) >= WHOLE * len(cells[hit.row].strip())
+        if fills and _takes(planned, hit.entity):
+            best[hit.row] = max(
+                best.get(hit.row, (False, 0.0, entity)), (hit.checked, hit.score, hit.entity)
+            )
+    for row, (_, _, found) in best.items():
+        kinds[row] = found
+    return kinds
+
+
+def _takes(planned: PlannedColumn, entity: str) -> bool:
+    """Whether the column's operator may be used on this entity as well."""
+    try:
+        check_config(planned.operator, entity)
+    except OperatorError:
+        return False
+    return True
 
 
 def _prose(

@@ -65,7 +65,7 @@ def _run(console: Console, home: Path, log: Path | None) -> None:
                     story.play(name, do, progress)
     console.print()
     console.print(telling.table(story.told))
-    console.print(telling.promise(float(settings.DEFAULT_DELTA)))
+    console.print(telling.promise(float(settings.DEFAULT_DELTA), console.width))
     console.print(
         "\nOpen the console: [bold]make serve[/], then http://127.0.0.1:8000/admin/\n"
         f"Users: {', '.join(USERS)} ({CUSTOMER}; the others {HOUSE}); "
