@@ -48,7 +48,7 @@ def take(call: Call, *, at: datetime) -> None:
         raise _why(call, at)
 
 
-def count(call: Call, *, tenant: object, request_id: str, at: datetime) -> UsageEvent:
+def count(call: Call, *, tenant: UUID, request_id: str, at: datetime) -> UsageEvent:
     """Write down what was used, once a request."""
     return UsageEvent.objects.create(
         tenant_id=tenant,

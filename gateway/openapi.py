@@ -76,7 +76,7 @@ def _response(description: str) -> dict[str, Any]:
     return {"description": description, "content": {CONTENT_TYPE: {"schema": schema}}}
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]  # untyped library
+class ApiKeyScheme(OpenApiAuthenticationExtension):
     """`Authorization: Bearer pck_…` in the document."""
 
     target_class = "gateway.authentication.ApiKeyAuthentication"
@@ -87,7 +87,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]  # unt
         return {"type": "http", "scheme": "bearer", "bearerFormat": PATTERN}
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]  # as above
+class SessionScheme(OpenApiAuthenticationExtension):
     """The console's session in the document."""
 
     target_class = "gateway.authentication.StaffSession"

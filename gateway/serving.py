@@ -33,12 +33,13 @@ class Scored:
 
     Attributes:
         score: probability of the positive label, rounded to `training.serving.PLACES`.
-        label: the positive label from `THRESHOLD` on, else the negative one.
+        label: the positive label from `THRESHOLD` on, else the negative one; None where every other
+            label is negative.
         explanation: the full explanation record, where it was asked for.
     """
 
     score: float
-    label: str
+    label: str | None
     explanation: dict[str, Any] | None
 
 

@@ -1,11 +1,10 @@
 """For which tenant a person acts in this request; its scope is open until the answer is made."""
 
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 
-from governance.models import User
 from governance.rbac import UserActor, tenants_of
 from governance.scoping import tenant_scope
 
@@ -35,7 +34,7 @@ class Tenancy:
 def _actor(request: HttpRequest) -> UserActor | None:
     if not request.user.is_authenticated:
         return None
-    user = cast("User", request.user)
+    user = request.user
     tenants = tenants_of(user)
     chosen = request.session.get(SESSION_KEY)
     active = next((tenant for tenant in tenants if tenant.slug == chosen), None)

@@ -3,8 +3,9 @@
 A miss is recorded as a refusal, so that somebody who tries ids leaves a trace.
 """
 
+import re
 import uuid
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.db import models
 
@@ -14,6 +15,8 @@ from governance.errors import NotFoundError
 from governance.rbac import Actor
 
 M = TypeVar("M", bound=models.Model)
+# What every natural key is made of: a database may choke on anything else.
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 def find(actor: Actor, model: type[M], value: str, **within: Any) -> M:
@@ -31,7 +34,7 @@ def find(actor: Actor, model: type[M], value: str, **within: Any) -> M:
     """
     scoped: Any = model._default_manager  # noqa: SLF001  # generic
     rows = scoped.visible_to(actor).filter(**within)
-    found = _by_id(rows, value) or _by_name(rows, model, value)
+    found: M | None = _by_id(rows, value) or _by_name(rows, model, value)
     if found is None:
         kind = model.__name__.lower()
         append_refusal(
@@ -51,4 +54,6 @@ def _by_id(rows: "models.QuerySet[M]", value: str) -> M | None:
 
 def _by_name(rows: "models.QuerySet[M]", model: type[M], value: str) -> M | None:
     field = getattr(model, "natural_key_field", None)
-    return None if field is None else rows.filter(**{field: value}).first()
+    if field is None or not _NAME.fullmatch(value):
+        return None
+    return rows.filter(**{field: value}).first()

@@ -38,7 +38,7 @@ class Answered:
     call: Call
     version: ModelVersion
     score: float
-    label: str
+    label: str | None
     explanation: dict[str, Any] | None
     commitment: str
     request_id: str

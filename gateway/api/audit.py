@@ -16,7 +16,7 @@ from rest_framework.viewsets import ViewSet
 from audit.models import AuditEntry
 from gateway.api.doors import Body, Door, checked, paged
 from gateway.bindings import binds_action, scoped_read
-from gateway.catalog import find_tenant, missing
+from gateway.catalog import missing, own_tenant
 from governance.actions.evidence import grant_bundle
 from governance.permissions import Permission
 
@@ -95,7 +95,7 @@ class Bundles(Door):
         """Export the tenant's entries with a proof for each, under the newest checkpoint."""
         person = self.person
         wanted = checked(BundleBody, request)
-        grant = grant_bundle(person, find_tenant(person, str(person.tenant_id)))
+        grant = grant_bundle(person, own_tenant(person))
         # No personal data is in a bundle, so a temporary file may hold it.
         file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
         grant.write(cast("Any", file), previous=wanted.get("previous"))

@@ -20,11 +20,13 @@ from training.models import Budget, BudgetEntry
 class BudgetShown(serializers.ModelSerializer[Budget]):
     """A dataset's cap and δ."""
 
-    dataset = serializers.SlugRelatedField(slug_field="name", read_only=True)
+    dataset: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="name", read_only=True
+    )
 
     class Meta:
         model = Budget
-        fields = ("id", "dataset", "epsilon_cap", "delta", "created_at")
+        fields: tuple[str, ...] = ("id", "dataset", "epsilon_cap", "delta", "created_at")
 
 
 class BudgetDetail(BudgetShown):

@@ -13,9 +13,10 @@ from rest_framework.response import Response
 
 from gateway.api.doors import Resource
 from gateway.bindings import binds_action, scoped_read
+from gateway.catalog import own_tenant
 from governance.actions.datasets import Declared, upload_dataset
 from governance.errors import InvalidError
-from governance.models import Dataset, DatasetVersion, Tenant
+from governance.models import Dataset, DatasetVersion
 from governance.permissions import Permission
 from governance.uploads import sealed_upload
 
@@ -40,7 +41,9 @@ class DatasetShown(serializers.ModelSerializer[Dataset]):
 class DatasetVersionShown(serializers.ModelSerializer[DatasetVersion]):
     """Anonymized rows, sealed: what is known of them."""
 
-    dataset = serializers.SlugRelatedField(slug_field="name", read_only=True)
+    dataset: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="name", read_only=True
+    )
 
     class Meta:
         model = DatasetVersion
@@ -81,7 +84,7 @@ class Datasets(Resource):
         form, upload = request._request.POST, sealed_upload(request._request, "file")  # noqa: SLF001  # DRF's copy would be a second one of the file
         dataset = upload_dataset(
             person,
-            Tenant.objects.get(pk=person.tenant_id),
+            own_tenant(person),
             stored=upload.stored,
             declared=_declared(form, upload.name or ""),
         )

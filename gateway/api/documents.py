@@ -7,7 +7,7 @@ from gateway.bindings import reads_no_tenant_data
 
 
 @reads_no_tenant_data(reason="the OpenAPI document: addresses and shapes, no data")
-class Schema(SpectacularAPIView):  # type: ignore[misc]  # untyped library
+class Schema(SpectacularAPIView):
     """The OpenAPI 3.1 document."""
 
     authentication_classes = ()
@@ -15,7 +15,7 @@ class Schema(SpectacularAPIView):  # type: ignore[misc]  # untyped library
 
 
 @reads_no_tenant_data(reason="the documentation page, served from our own static files")
-class Docs(SpectacularSwaggerView):  # type: ignore[misc]  # untyped library
+class Docs(SpectacularSwaggerView):
     """The document as a page."""
 
     authentication_classes = ()

@@ -1,6 +1,6 @@
 """What every view of the API is made of: who calls, in whose scope, and may they."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar, cast
 
@@ -8,6 +8,7 @@ from django.db.models import Model, QuerySet
 from django.http.response import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -43,7 +44,7 @@ class Door(APIView):
 
     authentication_classes = (ApiKeyAuthentication, StaffSession)
     permission_classes = (Known,)
-    parser_classes = (StrictJson,)
+    parser_classes: Sequence[type[BaseParser]] = (StrictJson,)
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Answer; the scope that `initial` opens is closed here."""
@@ -153,7 +154,7 @@ def paged(
     pages = Pages()
     pages.ordering = (ordering, "pk") if ordering != "pk" else ("pk",)
     page = pages.paginate_queryset(rows, request, view)
-    return cast("Response", pages.get_paginated_response(serializer(page, many=True).data))
+    return pages.get_paginated_response(serializer(page, many=True).data)
 
 
 class Body(serializers.Serializer[Any]):

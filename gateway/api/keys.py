@@ -22,7 +22,7 @@ class KeyShown(serializers.ModelSerializer[ApiKey]):
 
     class Meta:
         model = ApiKey
-        fields = (
+        fields: tuple[str, ...] = (
             "public_id", "license", "name", "mode", "expires_at", "revoked_at", "last_used_at",
             "created_at",
         )  # fmt: skip

@@ -21,8 +21,12 @@ from training.models import Model
 class LicenseShown(serializers.ModelSerializer[License]):
     """A license, as its owner and its customer see it."""
 
-    customer = serializers.SlugRelatedField(slug_field="slug", read_only=True)
-    model = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    customer: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="slug", read_only=True
+    )
+    model: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        slug_field="slug", read_only=True
+    )
     features = serializers.ListField(child=serializers.ChoiceField(Feature.choices))
 
     class Meta:

@@ -38,7 +38,7 @@ class ModelShown(serializers.ModelSerializer[Model]):
 
     class Meta:
         model = Model
-        fields = ("id", "slug", "created_at", "released")
+        fields: tuple[str, ...] = ("id", "slug", "created_at", "released")
 
     @extend_schema_field(VersionShown(allow_null=True))
     def get_released(self, model: Model) -> Any:

@@ -32,7 +32,7 @@ class StrictJson(BaseParser):
         stream: IO[Any],
         media_type: str | None = None,  # noqa: ARG002  # BaseParser's signature
         parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002  # as above
-    ) -> object:
+    ) -> Any:
         """The body's value.
 
         Raises:

@@ -76,7 +76,9 @@ class Predicted(serializers.Serializer[Any]):
     version = serializers.IntegerField()
     guarantee = serializers.ChoiceField(Guarantee.choices)
     score = serializers.FloatField(help_text="Probability of the positive label.")
-    label = serializers.CharField()
+    label = serializers.CharField(  # type: ignore[assignment]  # a field, not Field.label
+        allow_null=True, help_text="The likelier label; null for any but the positive one."
+    )
     explanation = Explanation(allow_null=True)
     receipt = ReceiptNote()
 

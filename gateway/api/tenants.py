@@ -10,7 +10,7 @@ from rest_framework.viewsets import ViewSet
 
 from gateway.api.doors import Body, Door, checked, paged
 from gateway.bindings import binds_action, scoped_read
-from gateway.catalog import find_tenant, tenants_for
+from gateway.catalog import find_tenant, own_tenant, tenants_for
 from governance.actions.tenants import create_tenant
 from governance.models import Tenant
 from governance.models.tenants import Suite
@@ -60,6 +60,6 @@ class Tenants(Door, ViewSet):
         """Add an organization."""
         person = self.person
         wanted: dict[str, Any] = checked(TenantBody, request)
-        house = find_tenant(person, str(person.tenant_id))
+        house = own_tenant(person)
         made = create_tenant(person, house, **wanted)
         return Response(TenantShown(made).data, status=status.HTTP_201_CREATED)

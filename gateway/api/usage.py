@@ -41,7 +41,7 @@ class Usage(Resource):
 
     def rows(self) -> "QuerySet[Any]":
         """The licenses with their counts."""
-        return (
+        rows: QuerySet[Any] = (
             super()
             .rows()
             .annotate(
@@ -49,6 +49,7 @@ class Usage(Resource):
                 test_units=Coalesce(Sum("usage__units", filter=Q(usage__charged=False)), 0),
             )
         )
+        return rows
 
     def one(self, value: str) -> Any:
         """One of them."""

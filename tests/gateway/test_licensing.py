@@ -1,5 +1,6 @@
 """Denials: one table, one order, and the first that holds is the one that is told."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from audit.errors import Kind
 from gateway.keys import KeyFacts
 from gateway.licensing import DENIALS, Call, Terms, admit, judge_key
 from gateway.models import Feature, KeyMode
+from gateway.settings.env import BASE_DIR
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -116,3 +118,11 @@ def test_a_revocation_in_the_future_does_not_hold_yet() -> None:
     key = replace(good().key, revoked_at=NOW + DAY)
     assert judge_key(key, NOW) is None
     assert judge_key(key, NOW + DAY) is DENIALS[0]
+
+
+def test_the_readme_lists_the_denials_in_their_order() -> None:
+    text = (BASE_DIR / "gateway" / "README.md").read_text()
+    listed = re.search(r"## Denials.*?\n\n(.*?)\n\n", text, re.DOTALL)
+    assert listed is not None
+    codes = re.findall(r"`([a-z_.]+)`", listed[1])
+    assert codes == ["key.malformed", "key.unknown", *FAULTS]

@@ -21,6 +21,7 @@ from audit.sequencer import sequence_once
 from gateway import keys, serving
 from gateway.actions.keys import revoke_key
 from gateway.actions.licenses import revoke_license
+from gateway.errors import InFlightError
 from gateway.models import ApiKey, Feature, KeyMode, License, Prediction, UsageEvent
 from governance.models import StoredObject
 from governance.scoping import across_tenants, tenant_scope
@@ -509,7 +510,8 @@ class TestIdempotency:
     def test_in_flight_elsewhere_is_a_conflict(
         self, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        score, inner = serving.score, []
+        score = serving.score
+        inner: list[Any] = []
 
         def slow(*args: Any, **kwargs: Any) -> Any:
             if not inner:
@@ -529,7 +531,7 @@ class TestIdempotency:
         with tenant_scope(shop.customer.id):
             token = uuid.uuid4()
             idempotency._claim(shop.customer.id, "ik-x", "0" * 64, token)
-            with pytest.raises(idempotency.InFlightError):
+            with pytest.raises(InFlightError):
                 idempotency._claim(shop.customer.id, "ik-x", "0" * 64, token)
             CallClaim.objects.update(held_until=timezone.now())
             with idempotency.claimed(shop.customer.id, "ik-x", "0" * 64):
