@@ -131,10 +131,8 @@ def _epsilon(steps: Steps, delta: Decimal) -> float:
     worst = [max(values) for values in zip(*curves, strict=True)]
     # Canonne, Kamath and Steinke (arXiv 2004.00010), Proposition 12, written out again.
     log_delta = math.log(float(delta))
-    return max(
-        0.0,
-        min(
-            rdp + math.log1p(-1 / order) - (log_delta + math.log(order)) / (order - 1)
-            for order, rdp in zip(ORDERS, worst, strict=True)
-        ),
-    )
+    figures: list[float] = [
+        rdp + math.log1p(-1 / order) - (log_delta + math.log(order)) / (order - 1)
+        for order, rdp in zip(ORDERS, worst, strict=True)
+    ]
+    return max(0.0, min(figures))

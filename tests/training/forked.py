@@ -54,7 +54,7 @@ def train(argument: str) -> int:
         os.write(counter, b".")
         return result
 
-    dpsgd.ClippingPass.sum = counting  # type: ignore[method-assign]  # counts, and goes on
+    setattr(dpsgd.ClippingPass, "sum", counting)  # noqa: B010  # a type checker would object
     owner, name, times = {
         "begun": (pipeline, "begin_run", 1),
         "ahead": (pipeline, "write_ahead", 1),

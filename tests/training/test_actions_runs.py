@@ -113,6 +113,9 @@ def test_a_request_within_the_rules_is_reserved_and_queued(house: House) -> None
         ({"queue": "serve"}, "run.queue_invalid", "failed"),
         ({"name": "no name"}, "model.name_invalid", "failed"),
         ({"name": "../../etc"}, "model.name_invalid", "failed"),
+        ({"name": "n" * 81}, "run.model_name_invalid", "failed"),
+        ({"idempotency_key": "k" * 101}, "run.idempotency_key_invalid", "failed"),
+        ({"positive": "p" * 101}, "run.positive_invalid", "failed"),
         ({"config": {"steps": 0}}, "run.steps_invalid", "failed"),
         ({"config": {"steps": "many"}}, "run.steps_invalid", "failed"),
         ({"config": {"epsilon": "9"}}, "run.config_invalid", "failed"),
@@ -440,12 +443,13 @@ def test_nobody_but_the_worker_says_how_a_run_went(house: House, role: Role) -> 
     assert lease is not None
     person: Any = actor_of(make_user("somebody", house.tenant, role), house.tenant)
     stranger: Any = training_worker(make_house("other").id)
+    nothing: Any = None
     other_part: Any = SystemActor("ingest", frozenset(), house.id)
     for actor in (person, stranger, other_part):
         for act in (
             lambda who: begin_run(who, run, lease=lease, noise_source="x"),
             lambda who: stop_run(who, run, lease=lease, state=RunState.FAILED, code="x"),
-            lambda who: finish_run(who, run, lease=lease, made=None),
+            lambda who: finish_run(who, run, lease=lease, made=nothing),
         ):
             with tenant_scope(house.id), pytest.raises(DomainError) as caught:
                 act(actor)

@@ -62,7 +62,8 @@ def account(run: Run) -> ledger.Account:
         return ledger.account(run, run.attempt)
 
 
-def fresh(run: Run) -> Run:
+def fresh(run: Run | None) -> Run:
+    assert run is not None
     with tenant_scope(run.tenant_id):
         return Run.objects.select_related("version__dataset").get(pk=run.pk)
 

@@ -131,6 +131,7 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
     proposal = None
     earlier = _asked_before(run)
     if earlier is None:
+        _check_lengths(run)
         _claim_name(run)
         run.save(force_insert=True)
         proposal = admit_or_propose(run, actor.user_id)
@@ -370,6 +371,18 @@ def _asked_before(run: Run) -> Run | None:
             "this idempotency key was used for another request", code="run.idempotency_conflict"
         )
     return earlier
+
+
+def _check_lengths(run: Run) -> None:
+    for field in ("target", "positive", "model_name", "idempotency_key"):
+        column = Run._meta.get_field(field)  # noqa: SLF001  # Django's documented API
+        longest = getattr(column, "max_length", 0)
+        if len(getattr(run, field)) > longest:
+            raise ConfigError(
+                f"this field takes at most {longest} characters",
+                code=f"run.{field}_invalid",
+                pointer=f"/{field}",
+            )
 
 
 def _claim_name(run: Run) -> None:
