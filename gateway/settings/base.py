@@ -219,7 +219,7 @@ def _logging(level: str) -> dict[str, Any]:
             # Django's own configuration would print requests and SQL parameters, which are data.
             "django": {"handlers": [], "level": "WARNING", "propagate": True},
             "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
-            # Kombu misses a host name in the address of its own filesystem transport, which has none.
+            # Kombu misses a host name in the address of its own filesystem transport.
             "kombu.connection": {"level": "ERROR"},
             **{name: {"level": level} for name in ("audit", "governance", "training", "gateway")},
         },

@@ -42,6 +42,9 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # for spee
 WHITENOISE_USE_FINDERS = True
 STATIC_ROOT = _env.home / "static"
 ALLOW_SEEDED_NOISE = True
+# Figures that the tests of the ledger reckon with, whatever the defaults are.
+DEFAULT_EPSILON_CAP = 10.0
+RUN_APPROVAL_EPSILON = 3.0
 
 STATIC_ROOT.mkdir(exist_ok=True)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
