@@ -122,6 +122,7 @@ def test_equal_inputs_of_two_customers_leave_unequal_commitments(shop: Shop) -> 
     assert first == again != others
 
 
+@pytest.mark.usefixtures("home")  # keys of its own: a log's key signs one tree alone
 def test_the_receipt_verifies_and_is_redeemed_for_a_proof(shop: Shop) -> None:
     answer = call(shop.secret).json()
     log_key = log_keys.log_verifier()

@@ -89,6 +89,7 @@ class TestUpload:
         assert response.status_code == 403
 
 
+@pytest.mark.usefixtures("home")  # keys of its own: a log's key signs one tree alone
 def test_a_bundle_is_taken_away_and_verifies(shop: Shop, tmp_path: Path) -> None:
     charge(shop.secret, "abc")
     sequence_once()
