@@ -51,7 +51,8 @@ class TestUpload:
         assert (told["state"], told["purposes"]) == ("quarantined", [PURPOSE])
         with across_tenants(reason="a test looks"):
             dataset = Dataset.objects.get(name="people")
-            stored = StoredObject.objects.get(pk=dataset.source_id)
+            stored = dataset.source
+        assert isinstance(stored, StoredObject)
         assert stored.size == len(f"name,age\n{NAME},3\n")
         assert dataset.declared_format == "csv"
         assert AuditEntry.objects.filter(event="dataset.uploaded", outcome="done").count() == 1
@@ -97,7 +98,7 @@ def test_a_bundle_is_taken_away_and_verifies(shop: Shop, tmp_path: Path) -> None
         "/api/v1/audit/bundles", data={}, content_type="application/json"
     )
     assert (response.status_code, response["Content-Type"]) == (201, "application/zip")
-    content = b"".join(response)  # type: ignore[arg-type]  # a streaming response iterates bytes
+    content = b"".join(response)
     assert "manifest.json" in zipfile.ZipFile(io.BytesIO(content)).namelist()
     file = tmp_path / "bundle.zip"
     file.write_bytes(content)
