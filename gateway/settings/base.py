@@ -142,8 +142,34 @@ SPECTACULAR_SETTINGS = {
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Portcullis",
     "SITE_HEADER": "Portcullis",
+    "SITE_SUBHEADER": "gateway.console.navigation.tenant_name",
     "SITE_SYMBOL": "shield_lock",
+    "SITE_URL": None,  # there is no public site to view
     "SHOW_LANGUAGES": True,
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "8px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.5% .014 195)",
+            "100": "oklch(94% .032 195)",
+            "200": "oklch(88.5% .058 195)",
+            "300": "oklch(80% .088 195)",
+            "400": "oklch(69% .104 196)",
+            "500": "oklch(58.5% .1 197)",
+            "600": "oklch(49.5% .087 198)",
+            "700": "oklch(42.5% .073 200)",
+            "800": "oklch(36.5% .06 202)",
+            "900": "oklch(31.5% .05 204)",
+            "950": "oklch(22% .038 206)",
+        },
+    },
+    "STYLES": ["gateway.console.navigation.stylesheet"],
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": "gateway.console.navigation.navigation",
+    },
     # In the place of unfold's own link, which leads to Django's password form.
     "ACCOUNT": {"navigation": [{"title": "API", "link": "/api/docs"}]},
 }

@@ -1,0 +1,103 @@
+"""A model card as people read it: figures with their intervals, groups, features, the promise."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+
+from gateway.console.payloads import Line
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured number with its 95 % interval."""
+
+    name: str
+    value: str
+    low: str
+    high: str
+
+
+@dataclass(frozen=True)
+class Readable:
+    """What of a card the page shows; what the card lacks is left out, never invented."""
+
+    promise: str
+    privacy: list[Line]
+    figures: list[Figure]
+    groups: list[tuple[str, list[dict[str, Any]], str]]
+    features: list[dict[str, Any]]
+    declared_by: str
+    limits: list[str]
+    prohibited: list[str]
+
+
+def readable(card: Mapping[str, Any]) -> Readable:
+    """The card in the reader's language, as far as the card speaks it."""
+    privacy = _mapping(card.get("privacy"))
+    evaluation = _mapping(card.get("evaluation"))
+    preprocessing = _mapping(card.get("preprocessing"))
+    return Readable(
+        promise=_promise(privacy),
+        privacy=_privacy(privacy),
+        figures=_figures(evaluation),
+        groups=_groups(evaluation),
+        features=list(preprocessing.get("features") or []),
+        declared_by=str(preprocessing.get("declared_by") or ""),
+        limits=list(card.get("limits") or []),
+        prohibited=list(card.get("prohibited_uses") or []),
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _promise(privacy: Mapping[str, Any]) -> str:
+    language = "zh" if (get_language() or "").startswith("zh") else "en"
+    return str(_mapping(privacy.get("promise")).get(language, ""))
+
+
+def _privacy(privacy: Mapping[str, Any]) -> list[Line]:
+    named = [
+        (_("ε asked"), "epsilon_asked"),
+        (_("ε spent"), "epsilon_spent"),
+        ("δ", "delta"),
+        (_("Accountant"), "accountant"),
+        (_("Noise multiplier σ"), "noise_multiplier"),
+        (_("Sample rate q"), "sample_rate"),
+        (_("Clipping norm C"), "max_grad_norm"),
+        (_("Sampling"), "sampling"),
+        (_("Randomness"), "randomness"),
+        (_("Adjacency"), "adjacency"),
+        (_("Privacy unit"), "unit"),
+    ]
+    return [Line(name, str(privacy[key])) for name, key in named if privacy.get(key) is not None]
+
+
+def _figures(evaluation: Mapping[str, Any]) -> list[Figure]:
+    named = [
+        (_("AUROC"), "auroc"),
+        (_("Accuracy"), "accuracy"),
+        (_("Selection rate"), "selection_rate"),
+        (_("Base rate"), "base_rate"),
+    ]
+    return [
+        Figure(name, found["value"], found["low"], found["high"])
+        for name, key in named
+        if (found := _mapping(evaluation.get(key)))
+    ]
+
+
+def _groups(evaluation: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]], str]]:
+    shown = []
+    for column, group in _mapping(evaluation.get("groups")).items():
+        values = [
+            {"value": value, **measured}
+            for value, measured in _mapping(group.get("values")).items()
+        ]
+        ratio = _mapping(group.get("impact_ratio")).get("value", "")
+        shown.append((str(column), values, str(ratio)))
+    return shown

@@ -1,0 +1,224 @@
+"""Licenses and API keys: issued, shown once, revoked."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern
+from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy as _
+from unfold.decorators import display
+
+from audit.errors import DomainError
+from gateway.actions.keys import issue_key, revoke_key
+from gateway.actions.licenses import issue_license, revoke_license
+from gateway.bindings import binds_action, scoped_read
+from gateway.catalog import find_tenant
+from gateway.console import words
+from gateway.console.access import check, person, sees
+from gateway.console.forms import KeyForm, LicenseForm
+from gateway.console.sections import Section
+from gateway.models import ApiKey, Feature, License
+from governance.lookup import find
+from governance.models import Purpose, Tenant
+from governance.permissions import Permission
+from training.models import Model
+
+STATES = {"active": _("active"), "revoked": _("revoked"), "expired": _("expired")}
+
+
+def state_of(row: License | ApiKey) -> str:
+    """Whether it opens anything now."""
+    if row.revoked_at is not None:
+        return "revoked"
+    return "expired" if row.expires_at <= timezone.now() else "active"
+
+
+@admin.register(License)
+class Licenses(Section):
+    """What customers may call; what we may call of others."""
+
+    requires = Permission.LICENSE_VIEW
+    template = "console/license.html"
+    title = _("Licenses")
+    related: ClassVar[tuple[str, ...]] = ("customer", "tenant", "model", "issued_by")
+    list_display = ("shown_model", "customer", "shown_state", "shown_use", "purpose", "expires_at")
+    list_filter = ("customer",)
+    ordering = ("-created_at",)
+
+    @display(description=_("model"), ordering="model__slug")
+    def shown_model(self, license_: License) -> str:
+        """The licensed model."""
+        return str(license_.model)
+
+    @display(description=_("state"), label=words.VARIANTS)
+    def shown_state(self, license_: License) -> tuple[str, str]:
+        """Whether it opens anything now."""
+        state = state_of(license_)
+        return state, str(STATES[state])
+
+    @display(description=_("used of quota"), ordering="used")
+    def shown_use(self, license_: License) -> str:
+        """Units."""
+        return f"{license_.used:,} / {license_.quota:,}"
+
+    def doors(self) -> list[URLPattern]:
+        """Issue, revoke; a key under the license."""
+        return [
+            self.form_door("issue/", self.issue, "issue"),
+            self.button("<str:object_id>/revoke/", self.revoke, "revoke"),
+            self.button("<str:object_id>/key/", self.key, "key"),
+        ]
+
+    def links(self, request: HttpRequest) -> list[tuple[str, str, str]]:
+        """Issue, for who may."""
+        if not sees(request, Permission.LICENSE_ISSUE):
+            return []
+        return [(self.address("issue"), gettext("Issue a license"), "handshake")]
+
+    @scoped_read(License)
+    def context(self, request: HttpRequest, row: License) -> dict[str, Any]:
+        """Terms, use and keys."""
+        state = state_of(row)
+        may = person(request).may
+        return {
+            "state": state,
+            "state_label": STATES[state],
+            "features": [str(Feature(name).label) for name in row.features],
+            "keys": [(key, state_of(key), STATES[state_of(key)]) for key in row.keys.all()],
+            "key_form": KeyForm()
+            if state == "active" and may(Permission.KEY_ISSUE, row).allowed
+            else None,
+            "may_revoke": state != "revoked" and may(Permission.LICENSE_REVOKE, row).allowed,
+            "may_revoke_key": may(Permission.KEY_REVOKE, row).allowed,
+        }
+
+    @binds_action(issue_license)
+    def issue(self, request: HttpRequest) -> HttpResponse:
+        """Show the form; issue a license for a model of one's own."""
+        check(request, Permission.LICENSE_ISSUE, self.kind)
+        offered = _offered(request)
+        if request.method != "POST":
+            return self._issue_page(request, LicenseForm(**offered))
+        form = LicenseForm(request.POST, **offered)
+        if not form.is_valid():
+            return self._issue_page(request, form)
+        said = dict(form.cleaned_data)
+        try:
+            model = find(person(request), Model, said.pop("model"))
+            customer = find_tenant(person(request), said.pop("customer"))
+            made = issue_license(person(request), model, customer=customer, **said)
+        except DomainError as error:
+            return self._issue_page(request, form, error)
+        return redirect(self.address("change", made.pk))
+
+    def _issue_page(
+        self, request: HttpRequest, form: LicenseForm, error: DomainError | None = None
+    ) -> HttpResponse:
+        return self.form_page(
+            request,
+            gettext("Issue a license"),
+            form,
+            error,
+            submit=gettext("Issue"),
+            icon="handshake",
+        )
+
+    @binds_action(revoke_license)
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """End a license now."""
+        license_: License = self.one(request, object_id)
+        return self.act(
+            request,
+            license_,
+            lambda: revoke_license(person(request), license_),
+            gettext("The license is revoked."),
+        )
+
+    @binds_action(issue_key)
+    def key(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Issue a key. This answer is the only place where its secret ever stands."""
+        license_: License = self.one(request, object_id)
+        form = KeyForm(request.POST)
+        said = form.cleaned_data if form.is_valid() else {"name": ""}
+        try:
+            issued = issue_key(person(request), license_, **said)
+        except DomainError as error:
+            return self.page(request, license_, error)
+        page = self.page(request, license_, secret=issued.secret, issued=issued.key)
+        page["Cache-Control"] = "no-store"
+        return page
+
+
+@admin.register(ApiKey)
+class Keys(Section):
+    """Keys of the licenses that were given or received."""
+
+    requires = Permission.LICENSE_VIEW
+    template = "console/key.html"
+    title = _("API keys")
+    related: ClassVar[tuple[str, ...]] = ("license__model", "tenant", "issued_by")
+    list_display = (
+        "public_id", "name", "shown_state", "shown_mode", "tenant", "shown_license", "last_used_at",
+        "expires_at",
+    )  # fmt: skip
+    list_filter = ("mode",)
+    search_fields = ("public_id", "name")
+    ordering = ("-created_at",)
+
+    @display(description=_("state"), label=words.VARIANTS)
+    def shown_state(self, key: ApiKey) -> tuple[str, str]:
+        """Whether it opens anything now."""
+        state = state_of(key)
+        return state, str(STATES[state])
+
+    @display(description=_("mode"), label=words.VARIANTS, ordering="mode")
+    def shown_mode(self, key: ApiKey) -> tuple[str, str]:
+        """Whether calls are charged."""
+        return key.mode, key.get_mode_display()
+
+    @display(description=_("license"))
+    def shown_license(self, key: ApiKey) -> str:
+        """What it opens."""
+        return str(key.license)
+
+    def doors(self) -> list[URLPattern]:
+        """Revoke."""
+        return [self.button("<str:object_id>/revoke/", self.revoke, "revoke")]
+
+    @scoped_read(ApiKey)
+    def context(self, request: HttpRequest, row: ApiKey) -> dict[str, Any]:
+        """What is known of a key, which is not its secret."""
+        state = state_of(row)
+        return {
+            "state": state,
+            "state_label": STATES[state],
+            "may_revoke": state == "active"
+            and person(request).may(Permission.KEY_REVOKE, row.license).allowed,
+        }
+
+    @binds_action(revoke_key)
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Shut a key."""
+        key: ApiKey = self.one(request, object_id)
+        return self.act(
+            request,
+            key,
+            lambda: revoke_key(person(request), key.license, key=key),
+            gettext("The key is revoked."),
+        )
+
+
+def _offered(request: HttpRequest) -> dict[str, list[tuple[str, str]]]:
+    """The models, customers and purposes that a license can name."""
+    actor = person(request)
+    return {
+        "models": [(row.slug, row.slug) for row in Model.objects.visible_to(actor)],
+        "customers": [
+            (row.slug, row.name) for row in Tenant.objects.filter(is_customer=True)
+        ],
+        "purposes": [
+            (row.slug, f"{row.title} · {row.slug}") for row in Purpose.objects.visible_to(actor)
+        ],
+    }

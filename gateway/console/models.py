@@ -1,0 +1,97 @@
+"""Models: the card, release by two people, withdrawal."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
+from django.utils.translation import gettext, gettext_lazy as _
+from unfold.decorators import display
+
+from gateway.bindings import binds_action, scoped_read
+from gateway.console import words
+from gateway.console.access import person, sees
+from gateway.console.cards import readable
+from gateway.console.proposals import decision_on
+from gateway.console.sections import Section
+from governance import approvals
+from governance.permissions import Permission, ProposalKind
+from training.actions.models import propose_release, withdraw_model
+from training.models import ModelState, ModelVersion
+
+
+@admin.register(ModelVersion)
+class ModelVersions(Section):
+    """Weights that do not change, and whether they may be served."""
+
+    requires = Permission.MODEL_VIEW
+    template = "console/model.html"
+    title = _("Models")
+    related: ClassVar[tuple[str, ...]] = ("model", "run__version__dataset")
+    list_display = ("shown_name", "shown_state", "guarantee", "auroc", "created_at", "released_at")
+    list_filter = ("state", "guarantee")
+    search_fields = ("model__slug",)
+    ordering = ("-created_at",)
+
+    @display(description=_("model"), ordering="model__slug")
+    def shown_name(self, version: ModelVersion) -> str:
+        """Name and number."""
+        return str(version)
+
+    @display(description=_("state"), label=words.VARIANTS, ordering="state")
+    def shown_state(self, version: ModelVersion) -> tuple[str, str]:
+        """Where it stands."""
+        return version.state, str(ModelState(version.state).label)
+
+    @display(description="AUROC")
+    def auroc(self, version: ModelVersion) -> str:
+        """As the card has it."""
+        figures = {figure.name: figure.value for figure in readable(version.card).figures}
+        return figures.get("AUROC", "–")
+
+    def doors(self) -> list[URLPattern]:
+        """Propose a release, withdraw."""
+        return [
+            self.button("<str:object_id>/release/", self.release, "release"),
+            self.button("<str:object_id>/withdraw/", self.withdraw, "withdraw"),
+        ]
+
+    @scoped_read(ModelVersion)
+    def context(self, request: HttpRequest, row: ModelVersion) -> dict[str, Any]:
+        """The card and an open proposal."""
+        proposal = approvals.latest(ProposalKind.MODEL_RELEASE, row)
+        decision = None if proposal is None else decision_on(proposal, person(request))
+        waits = decision is not None and decision.state == "open"
+        return {
+            "sees_run": sees(request, Permission.RUN_VIEW),
+            "state_label": ModelState(row.state).label,
+            "card": readable(row.card),
+            "decision": decision,
+            "may_propose": row.state == ModelState.REGISTERED
+            and not waits
+            and sees(request, Permission.MODEL_RELEASE_PROPOSE),
+            "may_withdraw": row.state != ModelState.WITHDRAWN
+            and sees(request, Permission.MODEL_WITHDRAW),
+        }
+
+    @binds_action(propose_release)
+    def release(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Propose that the version be served."""
+        version: ModelVersion = self.one(request, object_id)
+        return self.act(
+            request,
+            version,
+            lambda: propose_release(person(request), version),
+            gettext("The release is proposed; officer and tenant admin decide."),
+        )
+
+    @binds_action(withdraw_model)
+    def withdraw(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Stop serving the version, for good."""
+        version: ModelVersion = self.one(request, object_id)
+        return self.act(
+            request,
+            version,
+            lambda: withdraw_model(person(request), version),
+            gettext("The model version is withdrawn."),
+        )

@@ -1,0 +1,117 @@
+"""The console's small parts: buttons, badges, bars, and how numbers and times are written."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+
+from gateway.console import words
+
+register = template.Library()
+
+
+@register.inclusion_tag("console/parts/button.html", takes_context=True)
+def button(  # noqa: PLR0913 - a button's looks, each named in the template
+    context: template.Context,
+    address: str,
+    label: str,
+    *,
+    style: str = "plain",
+    icon: str = "",
+    confirm: str = "",
+) -> dict[str, Any]:
+    """A form with one button that posts; with `confirm`, only after a second click."""
+    return {
+        "csrf_token": context.get("csrf_token"),
+        "address": address,
+        "label": label,
+        "style": style,
+        "icon": icon,
+        "confirm": confirm,
+    }
+
+
+@register.inclusion_tag("console/parts/badge.html")
+def badge(state: str, label: str = "") -> dict[str, str]:
+    """A state as a colored label."""
+    return {"variant": words.VARIANTS.get(state, "default"), "label": label or state}
+
+
+@register.inclusion_tag("console/parts/meter.html")
+def meter(spent: float, reserved: float, cap: float) -> dict[str, Any]:
+    """A bar of what is spent and reserved of a cap."""
+    whole = max(cap, spent + reserved) or 1.0
+    return {
+        "spent": f"{100 * spent / whole:.2f}",
+        "reserved": f"{100 * reserved / whole:.2f}",
+        "start": f"{100 * spent / whole:.2f}",
+    }
+
+
+@register.inclusion_tag("console/parts/progress.html")
+def progress(done: float, of: float) -> dict[str, Any]:
+    """A bar of how far something is."""
+    share = min(1.0, done / of) if of else 0.0
+    return {"share": f"{100 * share:.1f}", "known": bool(of)}
+
+
+@register.filter
+def short(digest: str) -> str:
+    """The beginning of a digest."""
+    return f"{digest[:12]}…" if len(digest) > 12 else digest  # noqa: PLR2004 - as cut
+
+
+@register.filter
+def number(value: float | None) -> str:
+    """A whole number with thousands separated."""
+    return "–" if value is None else f"{value:,}"
+
+
+@register.filter
+def epsilon(value: float | None) -> str:
+    """ε with three places."""
+    return "–" if value in (None, "") else f"{float(value):.3f}"  # type: ignore[arg-type]  # not None
+
+
+@register.filter
+def moment(microseconds: int) -> datetime:
+    """A log's time."""
+    return timezone.localtime(datetime.fromtimestamp(microseconds / 1_000_000, UTC))
+
+
+@register.filter
+def percent(share: str | float | None) -> str:
+    """A share of one, as per cent."""
+    return "–" if share in (None, "") else f"{100 * float(share):.1f} %"  # type: ignore[arg-type]  # not None here
+
+
+@register.filter
+def role_word(value: str) -> str:
+    """A role, in words."""
+    return words.word(words.ROLES, value)
+
+
+@register.filter
+def proposal_word(value: str) -> str:
+    """A kind of proposal, in words."""
+    return words.word(words.PROPOSALS, value)
+
+
+@register.filter
+def stage_word(value: str) -> str:
+    """A stage of long work, in words."""
+    return words.word(words.STAGES, value)
+
+
+@register.filter
+def outcome_word(value: str) -> str:
+    """How an operation ended, in words."""
+    return words.word(words.OUTCOMES, value)
+
+
+@register.filter
+def item(mapping: Mapping[str, Any], key: str) -> Any:
+    """One value of a mapping."""
+    return mapping.get(key, "")
