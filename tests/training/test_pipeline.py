@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from audit.models import AuditEntry
 from governance import leases
-from governance.models import Job
+from governance.models import Job, PurposeGrant
 from governance.models.jobs import JobState
 from governance.scoping import across_tenants, tenant_scope
 from governance.vault import open_object
@@ -273,6 +273,17 @@ def test_declarations_that_changed_meanwhile_stop_it_before_it_reads(
     assert (run.state, run.error_code) == (RunState.FAILED, code)
     known = account(run)
     assert (known.touched, known.closed) == (False, True)
+
+
+def test_a_purpose_that_was_withdrawn_meanwhile_stops_it_before_it_reads(house: House) -> None:
+    run = ask(house, make_version(house))
+    with tenant_scope(house.id):
+        PurposeGrant.objects.all().delete()
+    leases.run_here(run.reference)
+    run = fresh(run)
+    assert (run.state, run.error_code) == (RunState.FAILED, "purpose.not_granted")
+    assert not account(run).touched
+    assert outcome("run.begun") == ("denied", "purpose.not_granted")
 
 
 def test_sealed_rows_that_do_not_open_stop_it_untouched(house: House) -> None:

@@ -214,6 +214,7 @@ def begin_run(
     Raises:
         LostLeaseError: another worker holds the job.
         RunStateError: the run has ended, or something of this attempt touched the data already.
+        RefusedError: `purpose.not_granted`: the purpose was withdrawn meanwhile.
         RunRefusedError: `run.declarations_changed`.
     """
     del actor
@@ -221,6 +222,7 @@ def begin_run(
     lease.check()
     if ledger.account(run, run.attempt).touched:
         raise RunStateError("this attempt touched the data already", code="run.worker_lost")
+    _check_purpose(run.version, run.purpose)
     check_unchanged(run)
     run.state = RunState.RUNNING
     run.started_at = timezone.now()
@@ -325,14 +327,10 @@ def stop_run(
     lease.end(JobState.CANCELLED if cancelled else JobState.FAILED, error_code=code)
     closed = ledger.close(run, run.attempt)
     _end(run, state, code)
-    delta = float(run.version.dataset.budget.delta)
-    record.facts(
-        attempt=run.attempt,
-        state=state.value,
-        code=code,
-        steps=closed.steps,
-        epsilon=decimal(ledger.spent_by(run, run.attempt, delta)),
-    )
+    record.facts(attempt=run.attempt, state=state.value, code=code, steps=closed.steps)
+    if run.guarantee == Guarantee.DP:
+        delta = float(run.version.dataset.budget.delta)
+        record.facts(epsilon=decimal(ledger.spent_by(run, run.attempt, delta)))
     if not cancelled:
         record.failed(code)
     return run
