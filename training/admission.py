@@ -8,9 +8,11 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.conf import settings
+from django.utils import timezone
 
 from governance import approvals, leases
-from governance.models import Proposal
+from governance.errors import RefusedError
+from governance.models import DatasetVersion, Proposal, PurposeGrant
 from governance.permissions import ProposalKind
 from training import ledger
 from training.config import Plan
@@ -88,3 +90,24 @@ def locked(run: Run, *states: RunState) -> Run:
     if found.state not in states:
         raise RunStateError(f"this run is {found.state}")
     return found
+
+
+def check_purpose(version: DatasetVersion, purpose: str) -> None:
+    """Refuse a purpose that the version's dataset was not granted.
+
+    Raises:
+        RefusedError: `purpose.not_granted`.
+    """
+    granted = PurposeGrant.objects.filter(dataset_id=version.dataset_id, purpose__slug=purpose)
+    if not granted.exists():
+        raise RefusedError(
+            "the dataset may not be processed for this purpose", code="purpose.not_granted"
+        )
+
+
+def end(run: Run, state: RunState, code: str = "") -> None:
+    """Move a run to the state that it ends in."""
+    run.state = state
+    run.error_code = code
+    run.ended_at = timezone.now()
+    run.save(update_fields=["state", "error_code", "ended_at"])

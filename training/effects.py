@@ -13,7 +13,7 @@ from governance.errors import RefusedError
 from governance.models import Proposal
 from governance.permissions import ProposalKind
 from training import admission
-from training.admission import TRAIN, locked, start
+from training.admission import TRAIN, end, locked, start
 from training.errors import ModelStateError
 from training.models import Budget, ModelState, ModelVersion, Run, RunState
 
@@ -54,10 +54,7 @@ def _start_run(record: Record, proposal: Proposal, payload: dict[str, Any]) -> N
 def _reject_run(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
     del record, payload
     run = locked(_run(proposal), RunState.AWAITING_APPROVAL)
-    run.state = RunState.CANCELLED
-    run.error_code = "approval.rejected"
-    run.ended_at = timezone.now()
-    run.save(update_fields=["state", "error_code", "ended_at"])
+    end(run, RunState.CANCELLED, "approval.rejected")
 
 
 def _run(proposal: Proposal) -> Run:

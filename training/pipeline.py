@@ -36,7 +36,7 @@ from governance.tables.writing import read_version
 from governance.vault import ObjectWriter, discard, open_object
 from training import ledger
 from training.accounting import PLD_LABEL, epsilon, rdp_of
-from training.actions.runs import Made, begin_run, finish_run, stop_run
+from training.actions.attempts import Made, begin_run, finish_run, stop_run
 from training.artifacts import Artifact, from_bytes, to_bytes
 from training.backgrounds import ORIGIN, synthetic_background
 from training.bounds import buy_bounds

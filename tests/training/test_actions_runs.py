@@ -19,15 +19,9 @@ from governance.scoping import across_tenants, tenant_scope
 from tests.factories.people import House, actor_of, bind, make_house, make_user
 from tests.factories.training import ASKED, DECLARATIONS, PURPOSE, approve, ask, make_version
 from training import ledger
+from training.actions.attempts import begin_run, finish_run, stop_run
 from training.actions.budgets import propose_cap
-from training.actions.runs import (
-    begin_run,
-    cancel_run,
-    finish_run,
-    request_run,
-    retry_run,
-    stop_run,
-)
+from training.actions.runs import cancel_run, request_run, retry_run
 from training.models import Budget, BudgetEntry, Model, Run, RunState
 from training.write_ahead import write_ahead
 

@@ -6,37 +6,36 @@ awaiting_approval ─► queued ─► running ─► finished
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from django.db.models import Max
 from django.utils import timezone
 from django.utils.text import slugify
 
-from audit.canonical import canonical, decimal
+from audit.canonical import canonical
 from audit.events import Event
 from audit.recording import Record, action
 from governance import approvals
-from governance.errors import InvalidError, RefusedError
-from governance.leases import Lease
-from governance.models import DatasetVersion, Job, Proposal, PurposeGrant, StoredObject
+from governance.errors import InvalidError
+from governance.models import DatasetVersion, Job, Proposal
 from governance.models.jobs import JobState
 from governance.permissions import Permission
-from governance.rbac import SystemActor, UserActor
+from governance.rbac import UserActor
 from training import ledger
 from training.admission import (
     QUEUES,
     TRAIN,
     admit_or_propose,
     approval_needed,
+    check_purpose,
+    end,
     locked,
 )
 from training.config import Guarantee as Promise
-from training.config import ModelKind, Plan
+from training.config import ModelKind
 from training.errors import BudgetError, ConfigError, RunRefusedError, RunStateError
 from training.mechanisms import exact
-from training.models import Guarantee, Model, ModelVersion, Run, RunState
+from training.models import Guarantee, Model, Run, RunState
 from training.planning import Request, check_unchanged, is_public, parse_epsilon, prepare
 
 Choice = TypeVar("Choice", bound=Enum)
@@ -87,7 +86,7 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
         RunStateError: `model.name_taken`, `run.idempotency_conflict`.
     """
     dataset = version.dataset
-    _check_purpose(version, purpose)
+    check_purpose(version, purpose)
     promised = _one_of(Guarantee, guarantee, "guarantee")
     if promised is Guarantee.PUBLIC_DATA and not is_public(dataset.declarations):
         raise RunRefusedError("this dataset was not declared public", code="run.not_public")
@@ -164,10 +163,10 @@ def cancel_run(record: Record, actor: UserActor, run: Run) -> Run:
     run = locked(run, RunState.AWAITING_APPROVAL, RunState.QUEUED, RunState.RUNNING)
     if run.state == RunState.AWAITING_APPROVAL:
         _withdraw(run)
-        _end(run, RunState.CANCELLED)
+        end(run, RunState.CANCELLED)
     elif _take_back(run):
         ledger.close(run, run.attempt)
-        _end(run, RunState.CANCELLED)
+        end(run, RunState.CANCELLED)
     else:
         Job.objects.filter(kind=TRAIN, subject=run.reference, state=JobState.RUNNING).update(
             cancel_asked=True
@@ -187,7 +186,7 @@ def retry_run(record: Record, actor: UserActor, run: Run) -> Run:
         BudgetError: `budget.over_cap`, `budget.exceeded`.
     """
     run = locked(run, *ENDED)
-    _check_purpose(run.version, run.purpose)
+    check_purpose(run.version, run.purpose)
     check_unchanged(run)
     cap = ledger.budget_of(run.version.dataset).epsilon_cap
     if run.guarantee == Guarantee.DP and run.epsilon > cap:
@@ -203,139 +202,6 @@ def retry_run(record: Record, actor: UserActor, run: Run) -> Run:
     return run
 
 
-@action(Event.RUN_BEGUN, requires=Permission.RUN_FINISH)
-def begin_run(
-    record: Record, actor: SystemActor, run: Run, *, lease: Lease, noise_source: str
-) -> Run:
-    """A worker starts an attempt: it may read the data once this has committed.
-
-    A worker that takes over from one that wrote nothing ahead begins the same attempt again.
-
-    Raises:
-        LostLeaseError: another worker holds the job.
-        RunStateError: the run has ended, or something of this attempt touched the data already.
-        RefusedError: `purpose.not_granted`: the purpose was withdrawn meanwhile.
-        RunRefusedError: `run.declarations_changed`.
-    """
-    del actor
-    run = locked(run, RunState.QUEUED, RunState.RUNNING)
-    lease.check()
-    if ledger.account(run, run.attempt).touched:
-        raise RunStateError("this attempt touched the data already", code="run.worker_lost")
-    _check_purpose(run.version, run.purpose)
-    check_unchanged(run)
-    run.state = RunState.RUNNING
-    run.started_at = timezone.now()
-    run.save(update_fields=["state", "started_at"])
-    plan = Plan.from_dict(run.plan)
-    record.facts(
-        attempt=run.attempt,
-        plan=plan.digest(),
-        noise_multiplier=exact(plan.noise_multiplier),
-        sample_rate=decimal(plan.sample_rate, 12),
-        steps=plan.steps,
-        max_grad_norm=decimal(plan.max_grad_norm),
-        noise_source=noise_source,
-        queue=run.queue,
-    )
-    return run
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a finished attempt leaves. Figures are of this run alone."""
-
-    stored: StoredObject  # not saved yet
-    artifact_digest: str
-    background_digest: str
-    card: dict[str, Any]
-    card_digest: str
-    epsilon_pld: float | None  # None without a DP guarantee
-    auroc: float
-
-
-@action(Event.RUN_FINISHED, requires=Permission.RUN_FINISH)
-def finish_run(
-    record: Record, actor: SystemActor, run: Run, *, lease: Lease, made: Made
-) -> ModelVersion:
-    """Register the model version, close the attempt's account and free the job, all or none.
-
-    Raises:
-        LostLeaseError: another worker holds the job; nothing is written.
-        RunStateError: the run is not running.
-    """
-    del actor
-    run = locked(run, RunState.RUNNING)
-    lease.end(JobState.DONE)
-    closed = ledger.close(run, run.attempt)
-    model = Model.objects.select_for_update().get(tenant_id=run.tenant_id, slug=run.model_name)
-    last = model.versions.aggregate(last=Max("number"))["last"] or 0
-    made.stored.save(force_insert=True)
-    version = ModelVersion.objects.create(
-        tenant_id=run.tenant_id,
-        model=model,
-        number=last + 1,
-        run=run,
-        artifact=made.stored,
-        artifact_digest=made.artifact_digest,
-        background_digest=made.background_digest,
-        guarantee=run.guarantee,
-        card=made.card,
-        card_digest=made.card_digest,
-    )
-    _end(run, RunState.FINISHED)
-    figures = {}
-    if run.guarantee == Guarantee.DP:
-        delta = float(run.version.dataset.budget.delta)
-        figures = {
-            "epsilon": decimal(ledger.spent_by(run, run.attempt, delta)),
-            "epsilon_pld": decimal(made.epsilon_pld or 0.0),
-            "delta": exact(delta),
-        }
-    record.facts(
-        attempt=run.attempt,
-        steps=closed.steps,
-        guarantee=run.guarantee,
-        model=version.reference,
-        artifact=made.artifact_digest,
-        auroc=decimal(made.auroc),
-        **figures,
-    )
-    return version
-
-
-@action(Event.RUN_STOPPED, requires=Permission.RUN_FINISH)
-def stop_run(
-    record: Record, actor: SystemActor, run: Run, *, lease: Lease, state: RunState, code: str
-) -> Run:
-    """Write down that an attempt ended without a model; what it wrote ahead stays charged.
-
-    Args:
-        record: filled here.
-        actor: the training worker.
-        run: whose attempt it was.
-        lease: the worker's.
-        state: `failed`, or `cancelled` where somebody asked for that.
-        code: why, as a stable code.
-
-    Raises:
-        LostLeaseError: another worker holds the job; nothing is written.
-    """
-    del actor
-    run = locked(run, RunState.QUEUED, RunState.RUNNING)
-    cancelled = state is RunState.CANCELLED
-    lease.end(JobState.CANCELLED if cancelled else JobState.FAILED, error_code=code)
-    closed = ledger.close(run, run.attempt)
-    _end(run, state, code)
-    record.facts(attempt=run.attempt, state=state.value, code=code, steps=closed.steps)
-    if run.guarantee == Guarantee.DP:
-        delta = float(run.version.dataset.budget.delta)
-        record.facts(epsilon=decimal(ledger.spent_by(run, run.attempt, delta)))
-    if not cancelled:
-        record.failed(code)
-    return run
-
-
 def _one_of(kind: type[Choice], value: str, field: str) -> Choice:
     try:
         return kind(value)
@@ -343,14 +209,6 @@ def _one_of(kind: type[Choice], value: str, field: str) -> Choice:
         raise ConfigError(
             f"there is no such {field}", code=f"run.{field}_invalid", pointer=f"/{field}"
         ) from None
-
-
-def _check_purpose(version: DatasetVersion, purpose: str) -> None:
-    granted = PurposeGrant.objects.filter(dataset_id=version.dataset_id, purpose__slug=purpose)
-    if not granted.exists():
-        raise RefusedError(
-            "the dataset may not be processed for this purpose", code="purpose.not_granted"
-        )
 
 
 def _asked_before(run: Run) -> Run | None:
@@ -414,10 +272,3 @@ def _withdraw(run: Run) -> None:
     if proposal is not None and proposal.is_open(timezone.now()):
         proposal.rejected_at = timezone.now()
         proposal.save(update_fields=["rejected_at"])
-
-
-def _end(run: Run, state: RunState, code: str = "") -> None:
-    run.state = state
-    run.error_code = code
-    run.ended_at = timezone.now()
-    run.save(update_fields=["state", "error_code", "ended_at"])

@@ -1,0 +1,159 @@
+"""What a worker writes of an attempt: begun, finished with a model, or stopped without one.
+
+Each is fenced by the worker's lease in its own transaction: a worker that lost it writes nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Max
+from django.utils import timezone
+
+from audit.canonical import decimal
+from audit.events import Event
+from audit.recording import Record, action
+from governance.leases import Lease
+from governance.models import StoredObject
+from governance.models.jobs import JobState
+from governance.permissions import Permission
+from governance.rbac import SystemActor
+from training import ledger
+from training.admission import check_purpose, end, locked
+from training.config import Plan
+from training.errors import RunStateError
+from training.mechanisms import exact
+from training.models import Guarantee, Model, ModelVersion, Run, RunState
+from training.planning import check_unchanged
+
+
+@action(Event.RUN_BEGUN, requires=Permission.RUN_FINISH)
+def begin_run(
+    record: Record, actor: SystemActor, run: Run, *, lease: Lease, noise_source: str
+) -> Run:
+    """A worker starts an attempt: it may read the data once this has committed.
+
+    A worker that takes over from one that wrote nothing ahead begins the same attempt again.
+
+    Raises:
+        LostLeaseError: another worker holds the job.
+        RunStateError: the run has ended, or something of this attempt touched the data already.
+        RefusedError: `purpose.not_granted`: the purpose was withdrawn meanwhile.
+        RunRefusedError: `run.declarations_changed`.
+    """
+    del actor
+    run = locked(run, RunState.QUEUED, RunState.RUNNING)
+    lease.check()
+    if ledger.account(run, run.attempt).touched:
+        raise RunStateError("this attempt touched the data already", code="run.worker_lost")
+    check_purpose(run.version, run.purpose)
+    check_unchanged(run)
+    run.state = RunState.RUNNING
+    run.started_at = timezone.now()
+    run.save(update_fields=["state", "started_at"])
+    plan = Plan.from_dict(run.plan)
+    record.facts(
+        attempt=run.attempt,
+        plan=plan.digest(),
+        noise_multiplier=exact(plan.noise_multiplier),
+        sample_rate=decimal(plan.sample_rate, 12),
+        steps=plan.steps,
+        max_grad_norm=decimal(plan.max_grad_norm),
+        noise_source=noise_source,
+        queue=run.queue,
+    )
+    return run
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a finished attempt leaves. Figures are of this run alone."""
+
+    stored: StoredObject  # not saved yet
+    artifact_digest: str
+    background_digest: str
+    card: dict[str, Any]
+    card_digest: str
+    epsilon_pld: float | None  # None without a DP guarantee
+    auroc: float
+
+
+@action(Event.RUN_FINISHED, requires=Permission.RUN_FINISH)
+def finish_run(
+    record: Record, actor: SystemActor, run: Run, *, lease: Lease, made: Made
+) -> ModelVersion:
+    """Register the model version, close the attempt's account and free the job, all or none.
+
+    Raises:
+        LostLeaseError: another worker holds the job; nothing is written.
+        RunStateError: the run is not running.
+    """
+    del actor
+    run = locked(run, RunState.RUNNING)
+    lease.end(JobState.DONE)
+    closed = ledger.close(run, run.attempt)
+    model = Model.objects.select_for_update().get(tenant_id=run.tenant_id, slug=run.model_name)
+    last = model.versions.aggregate(last=Max("number"))["last"] or 0
+    made.stored.save(force_insert=True)
+    version = ModelVersion.objects.create(
+        tenant_id=run.tenant_id,
+        model=model,
+        number=last + 1,
+        run=run,
+        artifact=made.stored,
+        artifact_digest=made.artifact_digest,
+        background_digest=made.background_digest,
+        guarantee=run.guarantee,
+        card=made.card,
+        card_digest=made.card_digest,
+    )
+    end(run, RunState.FINISHED)
+    figures = {}
+    if run.guarantee == Guarantee.DP:
+        delta = float(run.version.dataset.budget.delta)
+        figures = {
+            "epsilon": decimal(ledger.spent_by(run, run.attempt, delta)),
+            "epsilon_pld": decimal(made.epsilon_pld or 0.0),
+            "delta": exact(delta),
+        }
+    record.facts(
+        attempt=run.attempt,
+        steps=closed.steps,
+        guarantee=run.guarantee,
+        model=version.reference,
+        artifact=made.artifact_digest,
+        auroc=decimal(made.auroc),
+        **figures,
+    )
+    return version
+
+
+@action(Event.RUN_STOPPED, requires=Permission.RUN_FINISH)
+def stop_run(
+    record: Record, actor: SystemActor, run: Run, *, lease: Lease, state: RunState, code: str
+) -> Run:
+    """Write down that an attempt ended without a model; what it wrote ahead stays charged.
+
+    Args:
+        record: filled here.
+        actor: the training worker.
+        run: whose attempt it was.
+        lease: the worker's.
+        state: `failed`, or `cancelled` where somebody asked for that.
+        code: why, as a stable code.
+
+    Raises:
+        LostLeaseError: another worker holds the job; nothing is written.
+    """
+    del actor
+    run = locked(run, RunState.QUEUED, RunState.RUNNING)
+    cancelled = state is RunState.CANCELLED
+    lease.end(JobState.CANCELLED if cancelled else JobState.FAILED, error_code=code)
+    closed = ledger.close(run, run.attempt)
+    end(run, state, code)
+    record.facts(attempt=run.attempt, state=state.value, code=code, steps=closed.steps)
+    if run.guarantee == Guarantee.DP:
+        delta = float(run.version.dataset.budget.delta)
+        record.facts(epsilon=decimal(ledger.spent_by(run, run.attempt, delta)))
+    if not cancelled:
+        record.failed(code)
+    return run
