@@ -84,6 +84,10 @@ class Told:
     verified: str = ""
     tampered: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """What `demo --json` prints."""
+        return {**vars(self), "bundle": str(self.bundle)}
+
     def metrics_shown(self) -> dict[str, str]:
         """AUROC, accuracy and selection rates by group, with their intervals."""
         shown = {
@@ -104,6 +108,7 @@ class Story:
     cast: Cast
     home: Path
     url: str
+    rows: int | None = None  # of the table; None for all
     told: Told = field(default_factory=Told)
     dataset: Dataset = field(init=False)
     run: Run = field(init=False)
@@ -137,7 +142,7 @@ class Story:
         self.dataset = take_in(
             self.cast.actor("steward"),
             self.cast.house,
-            csv_pieces(),
+            csv_pieces(count=self.rows),
             Declared(
                 name=_free_name("adult-credit", taken),
                 purposes=(PURPOSE,),

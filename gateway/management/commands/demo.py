@@ -1,5 +1,6 @@
 """`make demo`: the main job on real data, from upload to verified report."""
 
+import json
 import sys
 import time
 from argparse import ArgumentParser
@@ -15,7 +16,7 @@ from audit.errors import DomainError
 from audit.keys import ensure_keys
 from gateway.demo import telling
 from gateway.demo.cast import CUSTOMER, HOUSE, USERS, gather
-from gateway.demo.story import Story
+from gateway.demo.story import Story, Told
 from gateway.processes import Processes, free_port, portcullis, wait_for_port
 from governance.doors import EXIT
 
@@ -27,17 +28,21 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--log", type=Path, help="where the processes' lines go")
+        parser.add_argument("--rows", type=int, help="of the table; all 32,561 by default")
+        parser.add_argument("--json", action="store_true", dest="as_json", help="print one object")
 
     def handle(self, **options: Any) -> None:
-        console = Console(highlight=False, soft_wrap=False)
+        console = Console(highlight=False, stderr=options["as_json"])
         try:
-            _run(console, settings.PORTCULLIS_HOME, options["log"])
+            told = _run(console, settings.PORTCULLIS_HOME, options["log"], options["rows"])
         except DomainError as error:
             console.print(f"[red]{error.stable_code}[/]: {error.detail}")
             sys.exit(EXIT[error.kind])
+        if options["as_json"]:
+            self.stdout.write(json.dumps(told.as_dict()))
 
 
-def _run(console: Console, home: Path, log: Path | None) -> None:
+def _run(console: Console, home: Path, log: Path | None, rows: int | None) -> Told:
     begun = time.monotonic()
     call_command("migrate", verbosity=0)
     key = ensure_keys()
@@ -58,7 +63,7 @@ def _run(console: Console, home: Path, log: Path | None) -> None:
 
         with Processes(portcullis(port=port), write=write):
             wait_for_port("127.0.0.1", port, seconds=60)
-            story = Story(cast, home, f"http://127.0.0.1:{port}")
+            story = Story(cast, home, f"http://127.0.0.1:{port}", rows)
             story.told.seconds["start"] = time.monotonic() - begun
             for name, do in story.stages():
                 with telling.stage(console, name) as progress:
@@ -71,3 +76,4 @@ def _run(console: Console, home: Path, log: Path | None) -> None:
         f"Users: {', '.join(USERS)} ({CUSTOMER}; the others {HOUSE}); "
         f"password of all: [bold]{cast.password}[/]"
     )
+    return story.told
