@@ -93,6 +93,12 @@ class EquivocationError(AuditError):
     code = "audit.equivocation"
 
 
+class TriggerError(AuditError):
+    """An append-only table is not protected as its migration says."""
+
+    code = "audit.triggers_missing"
+
+
 class BundleError(AuditError):
     """A bundle cannot be read: a file is missing, too large, or malformed."""
 

@@ -42,6 +42,16 @@ _DECIMAL: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
+def is_reference(text: str) -> bool:
+    """Whether `text` names a row of ours and cannot be anything else."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def is_code(text: str) -> bool:
+    """Whether `text` has the form of a code."""
+    return _CODE.fullmatch(text) is not None
+
+
 def _fits(kind: Fact, value: object) -> bool:  # noqa: PLR0911 - one line a type
     match kind:
         case Fact.REFERENCE:

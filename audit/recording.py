@@ -8,9 +8,12 @@ The way of one call, labeled in the code:
     4. the body runs
     5. `done` is appended in the same transaction: if the append fails, so does the operation
     6. a refusal appends `denied`, an exception `failed`, each in a transaction of its own
+    7. once it has committed, the act is done: what goes wrong after that is logged, not raised
 """
 
 import functools
+import inspect
+import logging
 import secrets
 import time
 import uuid
@@ -20,16 +23,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from audit.canonical import canonical
 from audit.errors import DomainError, Kind, NestedActionError, RefusedError, UndeclaredFactError
-from audit.events import Event, Outcome
+from audit.events import Event, Outcome, is_code, is_reference
 from audit.merkle import leaf_hash
 from audit.models import AuditEntry, PendingLeaf
 from audit.redaction import commit_private
 
 VERSION: Final = 1  # of the entry's body
+_log = logging.getLogger(__name__)
 
 
 class Permission(Protocol):
@@ -85,17 +89,24 @@ class Record:
         self.entry_id = _time_ordered_uuid()
         self.leaf_hash: bytes | None = None  # set once the entry is appended
         self._actor = actor.reference
-        self._tenant = _tenant_of(subject) or actor.tenant_reference
-        self._subject = reference_of(subject)
+        self._owner = _tenant_of(subject)
+        self._tenant = self._owner or actor.tenant_reference
+        self._subject = _named(subject)
+        self._asked = (self._tenant, self._subject)
         self._permission = permission
         self._facts: dict[str, Any] = {}
         self._private: dict[str, tuple[str, Any]] = {}
         self._failure: str | None = None
 
     def about(self, subject: object) -> None:
-        """Name another subject: what the body made, for example."""
-        self._subject = reference_of(subject)
-        self._tenant = _tenant_of(subject) or self._tenant
+        """Name another subject: what the body made, for example.
+
+        The entry stays with the tenant whom the act was asked of, so that nobody moves an act out
+        of its own auditor's sight by what it makes; only an act on nothing takes the new one's.
+        """
+        self._subject = _named(subject)
+        if self._owner is None:
+            self._tenant = _tenant_of(subject) or self._tenant
 
     def facts(self, **facts: Any) -> None:
         """Add public facts.
@@ -130,10 +141,17 @@ class Record:
         """
         self._failure = reason
 
+    def undone(self) -> None:
+        """The body was rolled back: speak of what was asked, not of what is no longer there."""
+        self._tenant, self._subject = self._asked
+        self._private.clear()
+
     def append(self, outcome: Outcome, *, reason: str | None = None) -> None:
         """Write the entry and its pending leaf; the caller holds the transaction."""
         if outcome is Outcome.DONE and self._failure is not None:
             outcome, reason = Outcome.FAILED, self._failure
+        if reason is not None and not is_code(reason):
+            reason = "internal"  # a reason is a code of ours, and never a text
         at = time.time_ns() // 1000
         commitments = {
             field: commit_private(self.entry_id, field, value, key_ref)
@@ -202,6 +220,9 @@ def action(
 ) -> Callable[[Callable[Concatenate[Record, A, S, P], R]], Callable[Concatenate[A, S, P], R]]:
     """Turn `body(record, actor, subject, …)` into `act(actor, subject, …)`, recorded always.
 
+    Raises:
+        TypeError: the body is a generator or a coroutine: it would run after its entry.
+
     Raises (from the wrapped call):
         NestedActionError: an action is running already.
         RefusedError: the actor may not; its code is the decision's reason.
@@ -211,6 +232,8 @@ def action(
         body: Callable[Concatenate[Record, A, S, P], R],
     ) -> Callable[Concatenate[A, S, P], R]:
         name = f"{body.__module__}.{body.__qualname__}"
+        if _is_lazy(body):
+            raise TypeError(f"{name} would run after its entry was written")
         _registry[name] = Registered(name, event, requires.value)
 
         @functools.wraps(body)
@@ -218,24 +241,30 @@ def action(
             if _running.get() is not None:  # 1
                 raise NestedActionError(f"{name} was called inside an action")
             record = Record(event, actor, subject, requires.value)
+            committed: list[bool] = []
+            result: list[R] = []
             token = _running.set(record)
             try:
                 with transaction.atomic(durable=True):  # 2
+                    # Before every other callback: these run once the commit stands.
+                    transaction.on_commit(lambda: committed.append(True))
                     decision = actor.may(requires, subject)  # 3
                     if not decision.allowed:
                         raise RefusedError(  # noqa: TRY301 - told below like every other end
                             "you may not do this", code=decision.reason
                         )
-                    result = body(record, actor, subject, *args, **kwargs)  # 4
+                    result.append(body(record, actor, subject, *args, **kwargs))  # 4
                     record.append(Outcome.DONE)  # 5
-                    return result
-            except BaseException as error:  # 6
-                outcome, reason = _told(error)
-                with transaction.atomic(durable=True):
-                    record.append(outcome, reason=reason)
-                raise
+            except BaseException as error:
+                if not committed:
+                    _tell(record, error)  # 6
+                    raise
+                if not isinstance(error, Exception):
+                    raise
+                _log.error("after %s was done: %s", name, type(error).__name__)  # 7
             finally:
                 _running.reset(token)
+            return result[0]
 
         act.portcullis_action = _registry[name]  # type: ignore[attr-defined]  # read by the bindings
         return act
@@ -272,10 +301,28 @@ def unaudited(*, reason: str, actor: Actor) -> Iterator[None]:
     token = _running.set(record)
     try:
         with transaction.atomic(durable=True):
-            record.append(Outcome.DONE)
             yield
+            record.append(Outcome.DONE)
+    except BaseException as error:
+        _tell(record, error)
+        raise
     finally:
         _running.reset(token)
+
+
+def _tell(record: Record, error: BaseException) -> None:
+    """Append `denied` or `failed`. Where even that fails, the error itself must still be seen.
+
+    It has the id that `done` would have had: should a commit have come through although it looked
+    lost, the entry is there, and a second, contrary one is refused.
+    """
+    outcome, reason = _told(error)
+    record.undone()
+    try:
+        with transaction.atomic(durable=True):
+            record.append(outcome, reason=reason)
+    except DatabaseError as lost:
+        _log.error("an entry of %s was not written: %s", record.event.value, type(lost).__name__)
 
 
 def reference_of(subject: object) -> str | None:
@@ -286,9 +333,24 @@ def reference_of(subject: object) -> str | None:
     return reference if isinstance(reference, str) else None
 
 
+def _named(subject: object) -> str | None:
+    reference = reference_of(subject)
+    if reference is not None and not is_reference(reference):
+        raise UndeclaredFactError("an entry's subject is a reference, never a text")
+    return reference
+
+
 def _tenant_of(subject: object) -> str | None:
     tenant = getattr(subject, "tenant_reference", None)
     return tenant if isinstance(tenant, str) else None
+
+
+def _is_lazy(body: Callable[..., Any]) -> bool:
+    return (
+        inspect.isgeneratorfunction(body)
+        or inspect.iscoroutinefunction(body)
+        or inspect.isasyncgenfunction(body)
+    )
 
 
 def _told(error: BaseException) -> tuple[Outcome, str]:

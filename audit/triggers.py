@@ -147,22 +147,11 @@ def declared(connection: BaseDatabaseWrapper) -> Iterator[Table]:
 def missing(connection: BaseDatabaseWrapper) -> list[str]:
     """What is wrong with the triggers of this database, one sentence each; empty when all stand."""
     faults = []
+    standing = _standing_sqlite if connection.vendor == "sqlite" else _standing_postgresql
     with connection.cursor() as cursor:
         for table in declared(connection):
             wanted = set(_names(connection.vendor, table))
-            if connection.vendor == "sqlite":
-                cursor.execute(
-                    "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s",
-                    [table.name],
-                )
-            else:
-                # "A" is ENABLE ALWAYS; anything less can be switched off by a session.
-                cursor.execute(
-                    "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'A'"
-                    " AND tgrelid = to_regclass(%s)",
-                    [table.name],
-                )
-            found = {row[0] for row in cursor.fetchall()}
+            found = standing(cursor, table)
             faults += [f"{table.name} lacks trigger {name}" for name in sorted(wanted - found)]
             faults += [
                 f"{table.name} is unique in ({', '.join(columns)}), which its declaration omits"
@@ -191,6 +180,37 @@ def reinstall(
             if table.name in there:
                 for statement in install_sql(connection.vendor, table):
                     cursor.execute(statement)
+
+
+def _standing_sqlite(cursor: Any, table: Table) -> set[str]:
+    """The triggers that say what we installed: one of the same name may do nothing."""
+    cursor.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [table.name]
+    )
+    ours = set(_sqlite(table))
+    return {name for name, text in cursor.fetchall() if text in ours}
+
+
+def _standing_postgresql(cursor: Any, table: Table) -> set[str]:
+    """The triggers that fire when ours do, on no condition, and call what we wrote."""
+    # "A" is ENABLE ALWAYS; anything less can be switched off by a session. A replaced function
+    # leaves its trigger as it was, so its text is read too.
+    cursor.execute(
+        "SELECT tgname, tgtype, prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid"
+        " WHERE NOT tgisinternal AND tgenabled = 'A' AND tgqual IS NULL AND tgattr = ''"
+        " AND tgrelid = to_regclass(%s)",
+        [table.name],
+    )
+    no_change, no_truncate, *no_repeat = _names("postgresql", table)
+    # Bits of tgtype (PostgreSQL's catalog/pg_trigger.h): row 1, before 2, insert 4, delete 8,
+    # update 16, truncate 32.
+    kinds = {no_change: 1 + 2 + 8 + 16, no_truncate: 2 + 32, **dict.fromkeys(no_repeat, 1 + 2 + 4)}
+    functions = " ".join(_postgresql(table))
+    return {
+        name
+        for name, kind, text in cursor.fetchall()
+        if kinds.get(name) == kind and f"$${text}$$" in functions
+    }
 
 
 def _undeclared_unique(cursor: Any, vendor: str, table: Table) -> list[tuple[str, ...]]:

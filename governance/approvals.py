@@ -2,8 +2,8 @@
 
 A proposal lives 14 days. It is complete when every role its kind asks for was filled by an
 approval, each by another person and none by the proposer (constraints and a trigger hold this
-too). An approval counts for 24 hours, is bound to the hash of the payload that was read, and is
-used once.
+too). An approval counts for 24 hours and while whoever gave it holds the role, is bound to the
+hash of the payload that was read, and is used once.
 """
 
 import json
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from audit.canonical import canonical, digest
 from audit.recording import Record, reference_of
 from governance.errors import ConflictError, RefusedError
-from governance.models import Approval, Proposal, User
+from governance.models import Approval, Proposal, RoleBinding, User
 from governance.models.approvals import APPROVAL_LIFE
 from governance.permissions import PROPOSALS, ProposalKind, Role
 
@@ -106,7 +106,8 @@ def add_approval(proposal: Proposal, approver: User, roles: frozenset[Role]) -> 
 
     Raises:
         ConflictError: `proposal.expired`, `proposal.closed`.
-        RefusedError: `approval.own_proposal`, `approval.twice`, `approval.role_filled`.
+        RefusedError: `approval.own_proposal`, `approval.own_role`, `approval.twice`,
+            `approval.role_filled`.
     """
     now = timezone.now()
     if proposal.used_at is not None or proposal.rejected_at is not None:
@@ -115,11 +116,19 @@ def add_approval(proposal: Proposal, approver: User, roles: frozenset[Role]) -> 
         raise ConflictError("this proposal has expired", code="proposal.expired")
     if proposal.proposer_id == approver.id:
         raise RefusedError("nobody approves what they proposed", code="approval.own_proposal")
-    fresh = _fresh(proposal, now)
-    if any(approval.approver_id == approver.id for approval in fresh):
+    if _is_for(approver, proposal):
+        raise RefusedError("nobody approves a role for themselves", code="approval.own_role")
+    standing = _standing(proposal, now)
+    if any(approval.approver_id == approver.id for approval in standing):
         raise RefusedError("you approved this already", code="approval.twice")
-    filled = {approval.role for approval in fresh}
-    wanted = [role for role in proposal.roles if role in roles and role.value not in filled]
+    filled = {approval.role for approval in standing}
+    # Who approves anew after a day does so in the same role: nobody fills two (a trigger holds it).
+    before = set(proposal.approvals.filter(approver=approver).values_list("role", flat=True))
+    wanted = [
+        role
+        for role in proposal.roles
+        if role in roles and role.value not in filled and before <= {role.value}
+    ]
     if not wanted:
         raise RefusedError("your role's approval is there already", code="approval.role_filled")
     Approval.objects.create(
@@ -144,16 +153,17 @@ def what_lacks(proposal: Proposal, now: datetime) -> str | None:  # noqa: PLR091
         return "proposal.expired"
     if digest(payload_of(proposal)) != proposal.payload_hash:
         return "approval.payload_changed"
-    fresh = {
+    asked = {role.value for role in proposal.roles}
+    counted = {
         approval.role: approval.approver_id
-        for approval in _fresh(proposal, now)
+        for approval in _standing(proposal, now)
         if approval.payload_hash == proposal.payload_hash
         and approval.approver_id != proposal.proposer_id
+        and approval.role in asked
     }
-    if set(fresh) < {role.value for role in proposal.roles}:
-        stale = proposal.approvals.count() > len(fresh)
-        return "approval.expired" if stale else "approval.missing"
-    if len(set(fresh.values())) < len(PROPOSALS[ProposalKind(proposal.kind)].approved_by):
+    if set(counted) != asked:
+        return _why_not(proposal, len(counted), now)
+    if len(set(counted.values())) < len(PROPOSALS[ProposalKind(proposal.kind)].approved_by):
         return "approval.one_person"
     return None
 
@@ -184,5 +194,31 @@ def _of(kind: ProposalKind, subject: object) -> QuerySet[Proposal]:
     return Proposal.objects.filter(kind=kind.value, subject=reference_of(subject) or "")
 
 
-def _fresh(proposal: Proposal, now: datetime) -> list[Approval]:
-    return list(proposal.approvals.filter(created_at__gt=now - APPROVAL_LIFE))
+def _fresh(proposal: Proposal, now: datetime) -> QuerySet[Approval]:
+    fresh: QuerySet[Approval] = proposal.approvals.filter(created_at__gt=now - APPROVAL_LIFE)
+    return fresh
+
+
+def _standing(proposal: Proposal, now: datetime) -> list[Approval]:
+    """The approvals that count: given within a day, by somebody who still could give them."""
+    in_office = RoleBinding._base_manager.filter(  # noqa: SLF001  # of the proposal's own tenant
+        user_id=OuterRef("approver_id"),
+        role=OuterRef("role"),
+        tenant_id=proposal.tenant_id,
+        revoked_at__isnull=True,
+        user__is_active=True,
+    )
+    return list(_fresh(proposal, now).filter(Exists(in_office)))
+
+
+def _why_not(proposal: Proposal, counted: int, now: datetime) -> str:
+    fresh = _fresh(proposal, now).count()
+    if fresh > counted and len(_standing(proposal, now)) < fresh:
+        return "approval.approver_left"
+    return "approval.expired" if proposal.approvals.count() > counted else "approval.missing"
+
+
+def _is_for(person: User, proposal: Proposal) -> bool:
+    """Whether a grant of a role would go to this very person."""
+    granted = proposal.kind == ProposalKind.ROLE_GRANT.value
+    return granted and payload_of(proposal).get("user") == str(person.id)

@@ -4,6 +4,7 @@ exit 0  done          2  bad input, or nothing there          3  refused        
 """
 
 import json
+import logging
 import sys
 import uuid
 from argparse import ArgumentParser
@@ -25,6 +26,10 @@ EXIT: Final[dict[Kind, int]] = {
     Kind.TOO_MANY: 3,
     Kind.FAILED: 4,
 }
+
+
+_INTERNAL: Final = {"code": "internal", "detail": "something went wrong; the log says where"}
+_log = logging.getLogger(__name__)
 
 
 class DoorCommand(BaseCommand):
@@ -64,6 +69,10 @@ class DoorCommand(BaseCommand):
         except DomainError as error:
             self.stderr.write(json.dumps(error.as_dict(), ensure_ascii=False))
             sys.exit(EXIT[error.kind])
+        except Exception as error:  # noqa: BLE001 - the text of a database's error quotes the row
+            _log.error("%s failed", type(self).__module__, exc_info=error)  # without its text
+            self.stderr.write(json.dumps(_INTERNAL))
+            sys.exit(EXIT[Kind.FAILED])
         finally:
             request_id.reset(token)
         self.stdout.write(

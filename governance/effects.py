@@ -75,11 +75,12 @@ def _move_plan(proposal: Proposal, state: DatasetState) -> None:
 def _grant_role(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
     """Bind an approved role; the database's trigger has the last word on conflicts."""
     del record
+    held = {"tenant_id": payload["tenant"], "user_id": payload["user"], "role": payload["role"]}
+    if RoleBinding._base_manager.filter(**held, revoked_at__isnull=True).exists():  # noqa: SLF001  # as below
+        raise ConflictError("the person holds this role already", code="role.held")
     try:
         with transaction.atomic():
-            RoleBinding._base_manager.create(  # noqa: SLF001  # the tenant may be another one
-                tenant_id=payload["tenant"], user_id=payload["user"], role=payload["role"]
-            )
+            RoleBinding._base_manager.create(**held)  # noqa: SLF001  # the tenant may be another one
     except IntegrityError:
         raise RefusedError("one person may not hold both roles", code="role.conflict") from None
     approvals.use(ProposalKind.ROLE_GRANT, proposal.subject, proposal.payload_hash)

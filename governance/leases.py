@@ -6,6 +6,7 @@ its lease runs out, the sweeper sends the job again, and whoever claims it next 
 the dead one, should it come back, is refused (Kleppmann, "How to do distributed locking", 2016).
 """
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from governance.scoping import across_tenants
 
 LEASE: Final = timedelta(seconds=60)
 RESEND_AFTER: Final = timedelta(seconds=15)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def register_job(kind: str, work: Work) -> None:
 
 def enqueue(kind: str, subject: str, queue: str, *, tenant_id: Any, all_units: int = 0) -> Job:
     """Write a waiting job, inside an action, and send it once that action has committed."""
+    work = _work[kind]  # a kind that nobody does fails here, while it can still be undone
     job = Job.objects.create(
         tenant_id=tenant_id,
         kind=kind,
@@ -57,8 +60,18 @@ def enqueue(kind: str, subject: str, queue: str, *, tenant_id: Any, all_units: i
         sent_at=timezone.now(),
     )
     if not _send_later.get():
-        transaction.on_commit(lambda: _work[kind].send(job.id))
+        transaction.on_commit(lambda: _send(work, job.id))
     return job
+
+
+def _send(work: Work, job_id: UUID) -> bool:
+    """Nudge a worker. A broker that is away is no error: the row stands, the sweeper sends it."""
+    try:
+        work.send(job_id)
+    except Exception as error:  # noqa: BLE001 - each transport has its own, and none may undo a job
+        _log.warning("job %s was not sent: %s", job_id, type(error).__name__)
+        return False
+    return True
 
 
 @contextmanager
@@ -152,18 +165,16 @@ def claim(job_id: UUID) -> Lease | None:
 
 
 def resend_due() -> int:
-    """Send again what waits too long or was dropped by a dead worker; returns how many.
+    """Send again what waits too long or was dropped by a dead worker; returns how many were sent.
 
     Safe to run in several processes: a message too many finds the job taken.
     """
     now = timezone.now()
     with across_tenants(reason="jobs of every tenant are swept"):
         due = Job.objects.filter(
-            Q(state=JobState.WAITING, sent_at__lt=now - RESEND_AFTER)
-            | Q(state=JobState.RUNNING, leased_until__lt=now)
+            Q(state=JobState.WAITING) | Q(state=JobState.RUNNING, leased_until__lt=now),
+            sent_at__lt=now - RESEND_AFTER,
         )
         jobs = [(job.id, job.kind) for job in due if job.kind in _work]
         Job.objects.filter(pk__in=[pk for pk, _ in jobs]).update(sent_at=now)
-    for pk, kind in jobs:
-        _work[kind].send(pk)
-    return len(jobs)
+    return sum(_send(_work[kind], pk) for pk, kind in jobs)

@@ -150,7 +150,7 @@ class SystemActor:
         if permission not in self.permissions:
             return Decision(allowed=False, reason="permission.not_this_part")
         owner = getattr(subject, "tenant_id", None)
-        if self.tenant_id is not None and owner is not None and owner != self.tenant_id:
+        if self.tenant_id is not None and owner != self.tenant_id:
             return Decision(allowed=False, reason="permission.other_tenant")
         return ALLOWED
 
@@ -163,6 +163,15 @@ def ingest_worker(tenant_id: UUID) -> SystemActor:
 def training_worker(tenant_id: UUID) -> SystemActor:
     """The worker that trains; it may only write down how a run went."""
     return SystemActor("training", frozenset({Permission.RUN_FINISH}), tenant_id)
+
+
+def is_house(tenant_id: UUID | None) -> bool:
+    """Whether a tenant is the one that was founded first: it operates the installation.
+
+    What reaches past one tenant is asked of it alone: new tenants, roles elsewhere, the root key.
+    """
+    first = Tenant.objects.order_by("created_at", "id").values_list("id", flat=True).first()
+    return tenant_id is not None and tenant_id == first
 
 
 def actor_named(username: str, tenant_slug: str | None = None) -> UserActor:

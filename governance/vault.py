@@ -192,7 +192,14 @@ def open_object(stored: StoredObject) -> BinaryIO:
 
 
 def discard(stored: StoredObject) -> None:
-    """Remove the sealed bytes of an object that no action took in."""
+    """Remove the sealed bytes of an object that no action took in.
+
+    Whoever lost the connection while it committed does not know whether the action took it in: the
+    row decides. Where that cannot be asked, the bytes stay, and `sweep_orphans` asks again.
+    """
+    with across_tenants(reason="bytes that a row names are never removed"):
+        if StoredObject.objects.filter(pk=stored.pk).exists():
+            return
     default_storage.delete(stored.name)
 
 

@@ -1,5 +1,7 @@
 """A dataset's way: uploaded, profiled, planned, approved, anonymized, sealed, exported."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +24,17 @@ from governance.models import (
 )
 from governance.models.datasets import DatasetState, entity_totals
 from governance.models.jobs import JobState
+from governance.naming import taken_once
 from governance.permissions import Permission, ProposalKind
 from governance.rbac import SystemActor, UserActor
 
 PROFILE, ANONYMIZE = "ingest.profile", "ingest.anonymize"
 QUEUE = "ingest"
+QUARANTINE = "quarantine"  # the kind of object that an upload is sealed as
 REGIMES = frozenset({"eu", "cn", "ca"})
 LANGUAGES = frozenset({"zh", "en"})
+_AT_WORK = frozenset({DatasetState.QUARANTINED, DatasetState.APPROVED, DatasetState.ANONYMIZING})
+_LONGEST = {"declared_format": 10, "encoding_override": 20, "subject_column": 100}  # columns' sizes
 
 
 @dataclass(frozen=True)
@@ -52,10 +58,26 @@ class Declared:
             )
         if not self.purposes:
             raise RefusedError("a dataset needs a purpose", code="purpose.missing")
+        if any(self._unstorable()):
+            raise InvalidError(
+                "a format, an encoding, a subject column or the declarations are too long, or hold"
+                " what no database stores",
+                code="dataset.declaration_invalid",
+            )
         if set(self.regimes) - REGIMES:
             raise InvalidError("the regimes are eu, cn and ca", code="dataset.regime_unknown")
         if not self.languages or set(self.languages) - LANGUAGES:
             raise InvalidError("the languages are zh and en", code="dataset.language_unknown")
+
+    def _unstorable(self) -> Iterator[bool]:
+        """Whether PostgreSQL would refuse a field, with an error that quotes it."""
+        for text, longest in (
+            (self.format, _LONGEST["declared_format"]),
+            (self.encoding, _LONGEST["encoding_override"]),
+            (self.subject_column, _LONGEST["subject_column"]),
+        ):
+            yield len(text) > longest or "\x00" in text
+        yield "\\u0000" in json.dumps(self.declarations or {})
 
 
 def _is_slug(name: str) -> bool:
@@ -87,21 +109,24 @@ def upload_dataset(
     }
     if set(declared.purposes) - set(found):
         raise RefusedError("this purpose is not declared here", code="purpose.unknown")
+    if stored.tenant_id != tenant.id or stored.kind != QUARANTINE:
+        raise RefusedError("these bytes are not this tenant's upload", code="dataset.not_its_file")
     if Dataset.objects.filter(tenant=tenant, name=declared.name).exists():
         raise ConflictError("a dataset of this name exists", code="dataset.exists")
     stored.save(force_insert=True)
-    dataset = Dataset.objects.create(
-        tenant=tenant,
-        name=declared.name,
-        regimes=list(declared.regimes),
-        languages=list(declared.languages),
-        subject_column=declared.subject_column,
-        declarations=declared.declarations or {},
-        source=stored,
-        declared_format=declared.format,
-        encoding_override=declared.encoding,
-        uploaded_by_id=actor.user_id,
-    )
+    with taken_once("a dataset of this name exists", code="dataset.exists"):
+        dataset = Dataset.objects.create(
+            tenant=tenant,
+            name=declared.name,
+            regimes=list(declared.regimes),
+            languages=list(declared.languages),
+            subject_column=declared.subject_column,
+            declarations=declared.declarations or {},
+            source=stored,
+            declared_format=declared.format,
+            encoding_override=declared.encoding,
+            uploaded_by_id=actor.user_id,
+        )
     for purpose in found.values():
         PurposeGrant.objects.create(
             tenant=tenant, dataset=dataset, purpose=purpose, legal_basis=purpose.legal_basis
@@ -141,6 +166,7 @@ def finish_profile(
         LostLeaseError: another worker holds the job now; nothing is written.
     """
     del actor
+    lease.check()
     dataset.format = found.format
     dataset.encoding = found.encoding
     dataset.rows = found.rows
@@ -173,19 +199,21 @@ def amend_plan(
     Args:
         record: filled here.
         actor: the steward, who becomes the proposer.
-        dataset: one whose plan is proposed, rejected, or sealed already.
+        dataset: one whose plan is proposed, rejected, or sealed already, or could not be carried
+            out: an approval may have run out on the way.
         plan: the whole plan as JSON, already checked by recognition.
         changed: how many columns differ from the plan before.
 
     Raises:
-        ConflictError: `dataset.busy`: it is being read right now.
+        ConflictError: `dataset.busy`: it is being read right now; `dataset.not_profiled`.
     """
     dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
-    if dataset.state not in {DatasetState.PROPOSED, DatasetState.REJECTED, DatasetState.SEALED}:
+    if dataset.state in _AT_WORK:
         raise ConflictError("this dataset's plan cannot change now", code="dataset.busy")
     last = dataset.plans.first()
-    detector = "" if last is None else last.detector
-    version = _propose_plan(dataset, plan, detector, actor.user_id)
+    if last is None:
+        raise ConflictError("this dataset has no plan", code="dataset.not_profiled")
+    version = _propose_plan(dataset, plan, last.detector, actor.user_id)
     dataset.save()
     proposal = approvals.latest(ProposalKind.COLUMN_PLAN, dataset)
     record.facts(
@@ -246,6 +274,7 @@ def finish_anonymization(
         LostLeaseError: another worker holds the job now; nothing is written.
     """
     del actor
+    lease.check()
     if made.leaks:
         raise RefusedError("the re-scan of the output found personal data", code="release.leaks")
     plan = dataset.plans.order_by("-number").first()
@@ -311,6 +340,7 @@ def stop_ingest(
         LostLeaseError: another worker holds the job now; nothing is written.
     """
     del actor
+    lease.check()
     dataset.state = DatasetState.FAILED
     dataset.error_code = code
     dataset.error_detail = detail[:400]

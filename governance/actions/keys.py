@@ -4,9 +4,10 @@ from enum import StrEnum
 
 from audit.events import Event
 from audit.recording import Record, action
+from governance.errors import RefusedError
 from governance.models import Tenant
 from governance.permissions import Permission
-from governance.rbac import Actor
+from governance.rbac import Actor, is_house
 from governance.tenant_keys import rotate_root, rotate_tenant
 
 
@@ -23,8 +24,13 @@ def rotate_keys(record: Record, actor: Actor, tenant: Tenant, *, level: Level) -
 
     Where it is stopped halfway the rows roll back and the old key still opens everything; a root
     key that was made already is used by the next rotation.
+
+    Raises:
+        RefusedError: `keys.not_the_house`: the root key protects every tenant's.
     """
     del actor
+    if level is Level.ROOT and not is_house(tenant.id):
+        raise RefusedError("the root key is the house's to renew", code="keys.not_the_house")
     done = rotate_root() if level is Level.ROOT else rotate_tenant(tenant)
     record.facts(level=level.value, rewrapped=done)
     return done

@@ -1,18 +1,27 @@
 """Who there is, and which roles they hold."""
 
+from typing import Final
+from uuid import UUID
+
 from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.events import Event
 from audit.recording import Record, action
 from governance import approvals
 from governance.errors import ConflictError, InvalidError, NotFoundError, RefusedError
+from governance.guards import found_alone
 from governance.models import Proposal, RoleBinding, Tenant, User
 from governance.models.tenants import Suite
+from governance.naming import checked_slug, taken_once
 from governance.permissions import CONFLICTS, Permission, ProposalKind, Role
-from governance.rbac import Actor, SystemActor, UserActor
+from governance.rbac import Actor, SystemActor, UserActor, is_house
 from governance.tenant_keys import create_tenant_keys
 
+_LONGEST_NAME: Final = 150  # as the model's field; PostgreSQL refuses a longer one with its text
 BOOTSTRAP = SystemActor("bootstrap", frozenset({Permission.PEOPLE_BOOTSTRAP}))
 
 
@@ -20,7 +29,7 @@ BOOTSTRAP = SystemActor("bootstrap", frozenset({Permission.PEOPLE_BOOTSTRAP}))
 def bootstrap(  # noqa: PLR0913 - each is asked of whoever founds the house
     record: Record,
     actor: Actor,
-    subject: None,
+    house: Tenant | None,
     *,
     tenant_slug: str,
     tenant_name: str,
@@ -33,14 +42,21 @@ def bootstrap(  # noqa: PLR0913 - each is asked of whoever founds the house
     """Found the house: its tenant, its first privacy officer and its first platform admin.
 
     Everybody else enters by a proposal of the one and an approval of the other. It works once:
-    where an officer exists, roles are granted by proposal.
+    where an officer exists, roles are granted by proposal. `house` is the one that is there
+    already, so that its own auditor sees who tried again.
 
     Raises:
         RefusedError: `bootstrap.done`.
+        InvalidError: `bootstrap.one_person`, `tenant.slug_invalid`, `user.name_missing`,
+            `user.password_weak`.
     """
-    del actor, subject
+    del actor, house
+    found_alone()
     if User.objects.exists() or Tenant.objects.exists():
         raise RefusedError("the house is founded already", code="bootstrap.done")
+    if officer == platform:
+        raise InvalidError("the two founders are two people", code="bootstrap.one_person")
+    checked_slug(tenant_slug, code="tenant.slug_invalid")
     tenant = Tenant.objects.create(
         slug=tenant_slug, name=tenant_name, is_provider=True, is_customer=False, suite=suite
     )
@@ -50,9 +66,7 @@ def bootstrap(  # noqa: PLR0913 - each is asked of whoever founds the house
         (officer, officer_password, Role.OFFICER),
         (platform, platform_password, Role.PLATFORM),
     ):
-        people[role] = User.objects.create(
-            username=name, password=make_password(password), is_staff=True
-        )
+        people[role] = _new_user(name, password)
         RoleBinding._base_manager.create(  # noqa: SLF001  # the tenant has no scope yet
             tenant=tenant, user=people[role], role=role.value
         )
@@ -69,14 +83,10 @@ def create_user(
 
     Raises:
         ConflictError: `user.exists`.
-        InvalidError: `user.name_missing`.
+        InvalidError: `user.name_missing`, `user.password_weak`.
     """
     del actor, tenant
-    if not username:
-        raise InvalidError("a user needs a name", code="user.name_missing")
-    if User.objects.filter(username=username).exists():
-        raise ConflictError("this user name is taken", code="user.exists")
-    user = User.objects.create(username=username, password=make_password(password), is_staff=True)
+    user = _new_user(username, password)
     record.facts(user=user.reference)
     return user
 
@@ -87,10 +97,20 @@ def deactivate_user(record: Record, actor: Actor, tenant: Tenant, *, user: User)
 
     Raises:
         NotFoundError: the person holds no role for this tenant.
+        RefusedError: `user.other_tenants`: the person works for others too, whom only the house
+            that operates this installation may take them from.
+        ConflictError: `role.last_officer`: somebody must be able to approve.
     """
     del actor
-    if not RoleBinding.objects.filter(user=user, tenant=tenant).exists():
+    held = RoleBinding._base_manager.filter(  # noqa: SLF001  # an account is everybody's
+        user=user, revoked_at__isnull=True
+    )
+    if not held.filter(tenant=tenant).exists():
         raise NotFoundError("there is no such user here")
+    if held.exclude(tenant=tenant).exists() and not is_house(tenant.id):
+        raise RefusedError("this person works for others too", code="user.other_tenants")
+    for binding in held.filter(role=Role.OFFICER.value):
+        _keep_an_officer(binding)
     user.is_active = False
     user.save(update_fields=["is_active"])
     record.facts(user=user.reference)
@@ -102,10 +122,15 @@ def propose_role(
 ) -> Proposal:
     """Propose that a person hold a role for a tenant; the privacy officer decides.
 
+    For a role at another tenant it is that tenant's own officer, where it has one.
+
     Raises:
-        RefusedError: `role.conflict`: the person holds a role that excludes this one.
+        RefusedError: `role.conflict`: the person holds a role that excludes this one;
+            `role.other_tenant`: only the house that operates this installation grants elsewhere.
         ConflictError: `role.held`.
     """
+    if tenant.id != house.id and not is_house(house.id):
+        raise RefusedError("roles elsewhere are not yours to grant", code="role.other_tenant")
     held = {
         Role(name)
         for name in RoleBinding._base_manager.filter(  # noqa: SLF001  # conflicts cross tenants
@@ -124,7 +149,7 @@ def propose_role(
         f"grant:{user.id.hex}-{role.value}-{tenant.id.hex[:8]}",
         {"user": str(user.id), "role": role.value, "tenant": str(tenant.id)},
         proposer_id=actor.user_id,
-        tenant_id=house.id,
+        tenant_id=tenant.id if _officers(tenant.id).exists() else house.id,
     )
     record.facts(user=user.reference, role=role.value, proposal=proposal.reference)
     return proposal
@@ -138,13 +163,43 @@ def revoke_role(record: Record, actor: Actor, binding: RoleBinding) -> None:
         ConflictError: `role.revoked`, or `role.last_officer`: somebody must be able to approve.
     """
     del actor
+    binding = RoleBinding.objects.select_for_update().get(pk=binding.pk)
     if binding.revoked_at is not None:
         raise ConflictError("this role was revoked already", code="role.revoked")
-    officers = RoleBinding.objects.filter(
-        tenant_id=binding.tenant_id, role=Role.OFFICER.value, revoked_at__isnull=True
-    ).select_for_update()
-    if binding.role == Role.OFFICER.value and len(officers) < 2:  # noqa: PLR2004  # the last one
-        raise ConflictError("a tenant keeps one privacy officer", code="role.last_officer")
+    if binding.role == Role.OFFICER.value:
+        _keep_an_officer(binding)
     binding.revoked_at = timezone.now()
     binding.save(update_fields=["revoked_at"])
     record.facts(user=f"user:{binding.user_id}", role=binding.role)
+
+
+def _new_user(username: str, password: str) -> User:
+    if not username or len(username) > _LONGEST_NAME or not username.isprintable():
+        raise InvalidError("a user needs a name of 1 to 150 letters", code="user.name_missing")
+    user = User(username=username, is_staff=True)
+    try:
+        validate_password(password, user)
+    except ValidationError:
+        raise InvalidError("the password is too easy to guess", code="user.password_weak") from None
+    user.password = make_password(password)
+    with taken_once("this user name is taken", code="user.exists"):
+        user.save(force_insert=True)
+    return user
+
+
+def _officers(tenant_id: UUID) -> QuerySet[RoleBinding]:
+    """The officers of a tenant who can approve."""
+    return RoleBinding._base_manager.filter(  # noqa: SLF001  # the tenant may be another one
+        tenant_id=tenant_id,
+        role=Role.OFFICER.value,
+        revoked_at__isnull=True,
+        user__is_active=True,
+    )
+
+
+def _keep_an_officer(leaving: RoleBinding) -> None:
+    """Refuse to take a tenant's last officer; two who leave at once wait here for each other."""
+    Tenant.objects.select_for_update().get(pk=leaving.tenant_id)
+    others = _officers(leaving.tenant_id).exclude(user_id=leaving.user_id)
+    if not others.exists():
+        raise ConflictError("a tenant keeps one privacy officer", code="role.last_officer")

@@ -1,7 +1,7 @@
 """`manage.py sequence`: append what is pending and sign the tree, once or for ever.
 
-Exit codes: 0 done · 4 the key is missing, or the log contradicts what was signed before; stderr
-then has the error's code and detail as one JSON object.
+Exit codes: 0 done · 4 the key is missing, the log contradicts what was signed before, or a table of
+it is no longer append-only; stderr then has the error's code and detail as one JSON object.
 """
 
 import json
@@ -12,9 +12,11 @@ from types import FrameType
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
 
-from audit.errors import AuditError
+from audit.errors import AuditError, TriggerError
 from audit.sequencer import INTERVAL, SequenceResult, follow, sequence_once
+from audit.triggers import missing
 
 FAILED: Final = 4
 
@@ -39,6 +41,8 @@ class Command(BaseCommand):
             sys.exit(FAILED)
 
     def _sequence(self, options: dict[str, Any]) -> None:
+        if missing(connection):
+            raise TriggerError("an append-only table has lost its protection; migrate restores it")
         show = self._show_json if options["json"] else self._show
         if not options["follow"]:
             show(sequence_once())

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from audit.errors import DomainError
 from governance.actions import people
 from governance.doors import EXIT
+from governance.models import Tenant
 from governance.models.tenants import Suite
 
 
@@ -30,7 +31,7 @@ class Command(BaseCommand):
         try:
             tenant = people.bootstrap(
                 people.BOOTSTRAP,
-                None,
+                Tenant.objects.order_by("created_at", "id").first(),
                 tenant_slug=options["tenant"],
                 tenant_name=options["name"],
                 officer=options["officer"],
