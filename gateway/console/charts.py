@@ -49,13 +49,13 @@ def line(points: Sequence[tuple[float, float]], *, steps: int, zero: bool) -> Ch
     Args:
         points: the curve.
         steps: where the horizontal axis ends.
-        zero: whether the vertical axis begins at 0.
+        zero: whether the vertical axis shows 0.
     """
     finite = [(x, y) for x, y in points if math.isfinite(y)]
     if len(finite) < 2:  # noqa: PLR2004 - a line
         return None
     low, high = min(y for _, y in finite), max(y for _, y in finite)
-    marks = _nice(0.0 if zero else low, high)
+    marks = _nice(min(0.0, low) if zero else low, high)
     low, high = marks[0], marks[-1]
     end = max(steps, 1)
 

@@ -185,7 +185,7 @@ class Entries(Section):
         body = json.loads(bytes(row.body))
         reason = body.get("reason")
         return {
-            "title": row.event,
+            "heading": row.event,
             "body": body,
             "canonical": bytes(row.body).decode(),
             "facts": sorted(body["facts"].items()),

@@ -50,7 +50,7 @@ class People(Section):
         """What the role opens."""
         state = _state_of(row)
         return {
-            "title": row.user.get_username(),
+            "heading": row.user.get_username(),
             "state": state,
             "state_label": _STATES[state],
             "permissions": [

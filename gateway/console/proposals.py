@@ -100,7 +100,10 @@ def decision_on(proposal: Proposal, actor: UserActor) -> Decision:
         state=state,
         lacks="" if lacks is None else sentence(lacks),
         may_decide=state == "open" and not reason,
-        why_not=sentence(reason) if reason and state == "open" else "",
+        # Whose role decides nothing here reads what is missing, and needs no excuse.
+        why_not=sentence(reason)
+        if state == "open" and reason not in {"", "permission.role_missing"}
+        else "",
     )
 
 

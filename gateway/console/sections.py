@@ -44,7 +44,6 @@ class Section(ModelAdmin):  # type: ignore[type-arg]  # unfold is untyped
 
     actions = None
     list_per_page = 50
-    show_full_result_count = False
     list_filter_sheet = True
     change_list_template = "console/list.html"
 
@@ -187,8 +186,8 @@ class Section(ModelAdmin):  # type: ignore[type-arg]  # unfold is untyped
             template,
             {
                 **self.admin_site.each_context(request),
-                "title": title,
-                "section": self.title,
+                "title": self.title,
+                "heading": title,
                 "section_address": self.address("changelist"),
                 "failed": error is not None,
                 **context,

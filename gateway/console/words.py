@@ -43,7 +43,7 @@ DECLARED: Final[Words] = {
 OPERATORS: Final[Words] = {
     "keep": _("keep"),
     "redact": _("delete"),
-    "replace": _("replace by the entity's name"),
+    "replace": _("replace by entity name"),
     "mask": _("mask"),
     "pseudonym": _("pseudonym (keyed hash)"),
     "token": _("token (reversible by two people)"),

@@ -81,6 +81,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 USE_I18N = True
+FORMAT_MODULE_PATH = ["gateway.formats"]
 USE_TZ = True
 LOCALE_PATHS = [
     BASE_DIR / package / "locale" for package in ("audit", "governance", "training", "gateway")

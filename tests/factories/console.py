@@ -1,0 +1,129 @@
+"""A house in which every section of the console has a row, and people signed in to look at it."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+from django.test import Client
+
+from audit import sequencer
+from audit.models import AuditEntry
+from gateway.models import ApiKey, License
+from governance import leases
+from governance.actions.datasets import amend_plan
+from governance.models import Dataset, Proposal, RoleBinding, User
+from governance.permissions import ProposalKind
+from governance.rbac import UserActor
+from governance.scoping import tenant_scope
+from tests.factories.gateway import Shop, make_shop
+from tests.factories.people import House, make_house
+from tests.factories.training import ask, make_version, plan_of
+from training.models import Budget, ModelState, ModelVersion, Run
+
+STAFF = ("steward", "officer", "engineer", "owner", "platform", "auditor")
+
+
+@dataclass(frozen=True)
+class World:
+    """A shop, and a row of everything.
+
+    Attributes:
+        shop: a released model, a customer, a license and a key.
+        dataset: its column plan is proposed by the steward.
+        run: queued, with its ε reserved.
+        budget: the run's.
+        proposal: of the dataset's column plan, open.
+        fresh: a model version that waits for its release to be proposed.
+        entry: of the log, in the signed tree.
+        stranger: an officer of another tenant.
+    """
+
+    shop: Shop
+    dataset: Dataset
+    run: Run
+    budget: Budget
+    proposal: Proposal
+    fresh: ModelVersion
+    entry: AuditEntry
+    stranger: UserActor
+
+    @property
+    def house(self) -> House:
+        return self.shop.house
+
+    @property
+    def license(self) -> License:
+        return self.shop.license
+
+    @property
+    def key(self) -> ApiKey:
+        return self.shop.issued.key
+
+    @property
+    def binding(self) -> RoleBinding:
+        with tenant_scope(self.house.id):
+            found: RoleBinding = RoleBinding.objects.get(user_id=self.house.engineer.user_id)
+        return found
+
+    def actor(self, who: str) -> UserActor:
+        """One of the staff, "customer" or "stranger"."""
+        if who == "customer":
+            return self.shop.admin
+        if who == "stranger":
+            return self.stranger
+        found: UserActor = getattr(self.house, who)
+        return found
+
+    def client(self, who: str, **kwargs: Any) -> Client:
+        """A browser in which somebody is signed in; "nobody" is not."""
+        client = Client(**kwargs)
+        if who != "nobody":
+            client.force_login(User.objects.get(pk=self.actor(who).user_id))
+        return client
+
+    def pages(self) -> dict[str, str]:
+        """A page of every section."""
+        return {
+            "dataset": f"/admin/governance/dataset/{self.dataset.pk}/",
+            "proposal": f"/admin/governance/proposal/{self.proposal.pk}/",
+            "person": f"/admin/governance/rolebinding/{self.binding.pk}/",
+            "run": f"/admin/training/run/{self.run.pk}/",
+            "budget": f"/admin/training/budget/{self.budget.pk}/",
+            "model": f"/admin/training/modelversion/{self.fresh.pk}/",
+            "license": f"/admin/gateway/license/{self.license.pk}/",
+            "key": f"/admin/gateway/apikey/{self.key.pk}/",
+            "entry": f"/admin/audit/auditentry/{self.entry.pk}/",
+        }
+
+
+def make_world() -> World:
+    """Everything, without an ingest and without training."""
+    from tests.factories.gateway import make_version as make_model
+
+    shop = make_shop()
+    house = shop.house
+    version = make_version(house, "applicants")
+    run = ask(house, version, name="applicants-income")
+    fresh = make_model(house, "fresh", state=ModelState.REGISTERED)
+    with tenant_scope(house.id), leases.doing_it_here():
+        amend_plan(house.steward, version.dataset, plan=plan_of().as_dict(), changed=0)
+        proposal = Proposal.objects.get(kind=ProposalKind.COLUMN_PLAN.value)
+        budget = Budget.objects.get(dataset=version.dataset)
+    sequencer.sequence_once()
+    entry = AuditEntry.objects.filter(tenant=str(house.id)).earliest("at")
+    rival = make_house("rival")
+    version.dataset.refresh_from_db()
+    return World(shop, version.dataset, run, budget, proposal, fresh, entry, rival.officer)
+
+
+def fingerprint(*without: str) -> dict[str, str]:
+    """A digest of the rows of every table but those named."""
+    prints = {}
+    with connection.cursor() as cursor:
+        for table in sorted(connection.introspection.table_names(cursor)):
+            if table not in without:
+                cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608 - our own tables
+                rows = sorted(repr(row) for row in cursor.fetchall())
+                prints[table] = hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    return prints
