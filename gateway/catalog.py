@@ -9,7 +9,7 @@ from audit.events import Event
 from audit.recording import append_refusal
 from gateway.authentication import Caller, KeyActor
 from gateway.models import License
-from governance.errors import NotFoundError, RefusedError
+from governance.errors import NotFoundError
 from governance.models import Tenant
 from governance.permissions import Permission
 from governance.rbac import Actor
@@ -49,18 +49,6 @@ def tenants_for(actor: Actor) -> list[Tenant]:
         for tenant in Tenant.objects.order_by("slug")
         if actor.may(Permission.TENANT_VIEW, tenant).allowed
     ]
-
-
-def own_tenant(actor: Actor) -> Tenant:
-    """The tenant that a caller acts for.
-
-    Raises:
-        RefusedError: `permission.no_role`: there is none.
-    """
-    found = Tenant.objects.filter(pk__in=filter(None, [actor.tenant_id])).first()
-    if found is None:
-        raise RefusedError("you act for no tenant", code="permission.no_role")
-    return found
 
 
 def find_tenant(actor: Actor, value: str) -> Tenant:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from audit.canonical import canonical, digest
 from audit.recording import Record, reference_of
 from governance.errors import ConflictError, RefusedError
-from governance.models import Approval, Proposal, RoleBinding, User
+from governance.models import Approval, Proposal, RoleBinding, Tenant, User
 from governance.models.approvals import APPROVAL_LIFE
 from governance.permissions import PROPOSALS, ProposalKind, Role
 
@@ -74,6 +74,8 @@ def propose(
     tenant_id: Any,
 ) -> Proposal:
     """Write a proposal; an open one of the same kind on the same subject is replaced by it."""
+    # Two who propose at once wait here for each other: one proposal of a subject is open.
+    Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
     now = timezone.now()
     for older in _of(kind, subject).filter(used_at__isnull=True, rejected_at__isnull=True):
         older.rejected_at = now

@@ -11,7 +11,8 @@ from django.db import models
 
 from audit.events import Event
 from audit.recording import append_refusal
-from governance.errors import NotFoundError
+from governance.errors import NotFoundError, RefusedError
+from governance.models import Tenant
 from governance.rbac import Actor
 
 M = TypeVar("M", bound=models.Model)
@@ -57,3 +58,14 @@ def _by_name(rows: "models.QuerySet[M]", model: type[M], value: str) -> M | None
     if field is None or not _NAME.fullmatch(value):
         return None
     return rows.filter(**{field: value}).first()
+
+
+def own_tenant(actor: Actor) -> Tenant:
+    """The tenant that a person acts for.
+
+    Raises:
+        RefusedError: `permission.no_role`: who holds no role acts for nobody.
+    """
+    if actor.tenant_id is None:
+        raise RefusedError("you hold no role for any organization", code="permission.no_role")
+    return Tenant.objects.get(pk=actor.tenant_id)

@@ -16,8 +16,9 @@ from rest_framework.viewsets import ViewSet
 from audit.models import AuditEntry
 from gateway.api.doors import Body, Door, checked, paged
 from gateway.bindings import binds_action, scoped_read
-from gateway.catalog import missing, own_tenant
+from gateway.catalog import missing
 from governance.actions.evidence import grant_bundle
+from governance.lookup import own_tenant
 from governance.permissions import Permission
 
 _LONGEST_NOTE = 10_000

@@ -13,9 +13,9 @@ from rest_framework.response import Response
 
 from gateway.api.doors import Resource
 from gateway.bindings import binds_action, scoped_read
-from gateway.catalog import own_tenant
 from governance.actions.datasets import Declared, upload_dataset
 from governance.errors import InvalidError
+from governance.lookup import own_tenant
 from governance.models import Dataset, DatasetVersion
 from governance.permissions import Permission
 from governance.uploads import sealed_upload

@@ -22,6 +22,7 @@ from rest_framework.views import set_rollback
 
 from audit.errors import DomainError, Kind
 from audit.recording import request_id
+from gateway.refusals import REFUSALS
 
 CONTENT_TYPE: Final = "application/problem+json"
 STATUS: Final[dict[Kind, HTTPStatus]] = {
@@ -176,6 +177,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """`CSRF_FAILURE_VIEW`."""
+    REFUSALS.note("auth.csrf_failed")
     if not _is_api(request):
         return csrf.csrf_failure(request, reason)
     return _plain(HTTPStatus.FORBIDDEN, "auth.csrf_failed", "the CSRF token is missing or wrong")

@@ -10,8 +10,9 @@ from rest_framework.viewsets import ViewSet
 
 from gateway.api.doors import Body, Door, checked, paged
 from gateway.bindings import binds_action, scoped_read
-from gateway.catalog import find_tenant, own_tenant, tenants_for
+from gateway.catalog import find_tenant, tenants_for
 from governance.actions.tenants import create_tenant
+from governance.lookup import own_tenant
 from governance.models import Tenant
 from governance.models.tenants import Suite
 from governance.permissions import Permission

@@ -199,7 +199,7 @@ def _officers(tenant_id: UUID) -> QuerySet[RoleBinding]:
 
 def _keep_an_officer(leaving: RoleBinding) -> None:
     """Refuse to take a tenant's last officer; two who leave at once wait here for each other."""
-    Tenant.objects.select_for_update().get(pk=leaving.tenant_id)
+    Tenant.objects.select_for_update(no_key=True).get(pk=leaving.tenant_id)
     others = _officers(leaving.tenant_id).exclude(user_id=leaving.user_id)
     if not others.exists():
         raise ConflictError("a tenant keeps one privacy officer", code="role.last_officer")

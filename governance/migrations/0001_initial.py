@@ -389,7 +389,7 @@ class Migration(migrations.Migration):
                 (
                     "expires_at",
                     models.DateTimeField(
-                        default=governance.models.approvals._two_weeks_on, verbose_name="expires"
+                        default=governance.models.approvals.two_weeks_on, verbose_name="expires"
                     ),
                 ),
                 (

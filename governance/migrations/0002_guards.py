@@ -1,4 +1,5 @@
 from django.db import migrations
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 from audit.triggers import append_only
 from governance.guards import install_sql
@@ -13,7 +14,7 @@ UNTRUE = (
 )
 
 
-def install(apps, schema_editor):
+def install(_apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
     for statement in install_sql(schema_editor.connection.vendor):
         schema_editor.execute(statement, params=None)
 

@@ -16,7 +16,8 @@ PROPOSAL_LIFE: Final = timedelta(days=14)
 APPROVAL_LIFE: Final = timedelta(hours=24)
 
 
-def _two_weeks_on() -> datetime:
+def two_weeks_on() -> datetime:
+    """When a proposal of this moment ends."""
     return timezone.now() + PROPOSAL_LIFE
 
 
@@ -34,7 +35,7 @@ class Proposal(TenantOwned):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="proposals"
     )
     created_at = models.DateTimeField(_("proposed"), default=timezone.now)
-    expires_at = models.DateTimeField(_("expires"), default=_two_weeks_on)
+    expires_at = models.DateTimeField(_("expires"), default=two_weeks_on)
     rejected_at = models.DateTimeField(_("rejected"), null=True, blank=True)
     used_at = models.DateTimeField(_("used"), null=True, blank=True)
 

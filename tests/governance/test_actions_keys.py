@@ -60,7 +60,7 @@ def test_a_token_is_revealed_once_after_two_approvals(house: House) -> None:
     dataset = upload(house)
     with tenant_scope(house.id):
         propose(house, dataset)
-        proposal = house.user(house.steward).proposals.get()  # type: ignore[attr-defined]  # reverse
+        proposal = house.user(house.steward).proposals.get()
         with pytest.raises(MayNotError) as caught:
             reveal_tokens(house.steward, dataset)
         assert caught.value.stable_code == "approval.missing"
@@ -72,7 +72,7 @@ def test_a_token_is_revealed_once_after_two_approvals(house: House) -> None:
         with pytest.raises(MayNotError) as caught:
             reveal_tokens(house.steward, dataset)
         assert caught.value.stable_code == "approval.used"
-    assert not AuditEntry.objects.filter(body__contains=CARD.encode()).exists()
+    assert not [e for e in AuditEntry.objects.all() if CARD.encode() in bytes(e.body)]
 
 
 @pytest.mark.parametrize("who", ["officer", "engineer", "owner", "platform", "auditor"])
@@ -105,7 +105,7 @@ def test_a_forged_token_is_one_opaque_failure(house: House) -> None:
     dataset = upload(house)
     with tenant_scope(house.id):
         propose(house, dataset, tokens=["ab" * 24])
-        proposal = house.user(house.steward).proposals.get()  # type: ignore[attr-defined]  # reverse
+        proposal = house.user(house.steward).proposals.get()
         approve_proposal(house.officer, proposal)
         approve_proposal(house.owner, proposal)
         with pytest.raises(DomainError):

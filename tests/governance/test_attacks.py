@@ -38,7 +38,7 @@ def house() -> House:
 
 
 def proposed(house: House, kind: ProposalKind = ProposalKind.REVEAL, **payload: Any) -> Proposal:
-    with tenant_scope(house.id):
+    with tenant_scope(house.id), transaction.atomic():
         return approvals.propose(
             kind, SUBJECT, payload, proposer_id=house.steward.user_id, tenant_id=house.id
         )

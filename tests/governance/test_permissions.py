@@ -55,10 +55,10 @@ def test_three_people_and_an_auditor_can_run_everything() -> None:
     ]
     for roles in people:
         assert not any(set(pair) <= roles for pair in CONFLICTS)
-    held = set().union(*people)
-    for permission, roles in GRANTS.items():
-        if roles and permission is not Permission.PREDICT:  # a customer's, not the house's
-            assert roles & held, permission
+    held = set[Role]().union(*people)
+    for permission, granted in GRANTS.items():
+        if granted and permission is not Permission.PREDICT:  # a customer's, not the house's
+            assert granted & held, permission
     for hands in PROPOSALS.values():
         proposers = [person for person in people if person & hands.proposed_by]
         assert proposers

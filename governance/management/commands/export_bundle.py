@@ -11,7 +11,7 @@ from audit.recording import request_id
 from governance.actions.evidence import grant_bundle
 from governance.doors import DoorCommand
 from governance.errors import InvalidError
-from governance.models import Tenant
+from governance.lookup import own_tenant
 from governance.rbac import UserActor
 
 PATIENCE: Final = 5.0  # seconds to let the sequencer catch up with what was just written
@@ -32,7 +32,7 @@ class Command(DoorCommand):
         out: Path = options["out"]
         if out.exists():
             raise InvalidError("something is there already", code="file.exists")
-        tenant = Tenant.objects.get(pk=actor.tenant_id)
+        tenant = own_tenant(actor)
         _settle(tenant.tenant_reference)
         grant = grant_bundle(actor, tenant)
         previous = None if options["previous"] is None else options["previous"].read_text()

@@ -12,7 +12,8 @@ from governance.actions.datasets import Declared
 from governance.doors import DoorCommand
 from governance.errors import ConflictError, InvalidError
 from governance.intake import take_in
-from governance.models import Dataset, Tenant
+from governance.lookup import own_tenant
+from governance.models import Dataset
 from governance.models.datasets import DatasetState
 from governance.permissions import ProposalKind
 from governance.rbac import UserActor
@@ -42,7 +43,7 @@ class Command(DoorCommand):
 
     def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
         """Take the file in, and profile it here unless told to leave it to the workers."""
-        tenant = Tenant.objects.get(pk=actor.tenant_id)
+        tenant = own_tenant(actor)
         file = options["file"]
         declared = Declared(
             name=options["name"],

@@ -5,7 +5,7 @@ from typing import Any
 
 from governance.actions.keys import Level, rotate_keys
 from governance.doors import DoorCommand
-from governance.models import Tenant
+from governance.lookup import own_tenant
 from governance.rbac import UserActor
 
 
@@ -21,5 +21,5 @@ class Command(DoorCommand):
     def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
         """Rotate."""
         level = Level(options["level"])
-        tenant = Tenant.objects.get(pk=actor.tenant_id)
+        tenant = own_tenant(actor)
         return {"level": level.value, "rewrapped": rotate_keys(actor, tenant, level=level)}
