@@ -10,6 +10,7 @@ value and never as a foreign key, so that evidence outlives whatever it speaks o
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from audit.events import Outcome
 
@@ -34,7 +35,7 @@ class AuditEntry(models.Model):
     at = models.BigIntegerField(editable=False)
 
     class Meta:
-        verbose_name_plural = "audit entries"
+        verbose_name_plural = _("audit entries")
         ordering = ["at", "id"]
         indexes = [
             models.Index(fields=["tenant", "at"], name="audit_entry_tenant_at"),

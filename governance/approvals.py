@@ -120,10 +120,10 @@ def add_approval(proposal: Proposal, approver: User, roles: frozenset[Role]) -> 
         raise RefusedError("nobody approves what they proposed", code="approval.own_proposal")
     if _is_for(approver, proposal):
         raise RefusedError("nobody approves a role for themselves", code="approval.own_role")
-    standing = _standing(proposal, now)
-    if any(approval.approver_id == approver.id for approval in standing):
+    counted = standing(proposal, now)
+    if any(approval.approver_id == approver.id for approval in counted):
         raise RefusedError("you approved this already", code="approval.twice")
-    filled = {approval.role for approval in standing}
+    filled = {approval.role for approval in counted}
     # Who approves anew after a day does so in the same role: nobody fills two (a trigger holds it).
     before = set(proposal.approvals.filter(approver=approver).values_list("role", flat=True))
     wanted = [
@@ -158,7 +158,7 @@ def what_lacks(proposal: Proposal, now: datetime) -> str | None:  # noqa: PLR091
     asked = {role.value for role in proposal.roles}
     counted = {
         approval.role: approval.approver_id
-        for approval in _standing(proposal, now)
+        for approval in standing(proposal, now)
         if approval.payload_hash == proposal.payload_hash
         and approval.approver_id != proposal.proposer_id
         and approval.role in asked
@@ -201,7 +201,7 @@ def _fresh(proposal: Proposal, now: datetime) -> QuerySet[Approval]:
     return fresh
 
 
-def _standing(proposal: Proposal, now: datetime) -> list[Approval]:
+def standing(proposal: Proposal, now: datetime) -> list[Approval]:
     """The approvals that count: given within a day, by somebody who still could give them."""
     in_office = RoleBinding._base_manager.filter(  # noqa: SLF001  # of the proposal's own tenant
         user_id=OuterRef("approver_id"),
@@ -215,7 +215,7 @@ def _standing(proposal: Proposal, now: datetime) -> list[Approval]:
 
 def _why_not(proposal: Proposal, counted: int, now: datetime) -> str:
     fresh = _fresh(proposal, now).count()
-    if fresh > counted and len(_standing(proposal, now)) < fresh:
+    if fresh > counted and len(standing(proposal, now)) < fresh:
         return "approval.approver_left"
     return "approval.expired" if proposal.approvals.count() > counted else "approval.missing"
 

@@ -1,6 +1,5 @@
 """Approvals: what waits for me, what exactly would be done, and my yes or no."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -21,7 +20,6 @@ from gateway.console.sentences import sentence
 from governance import approvals
 from governance.actions.proposals import approve_proposal, reject_proposal
 from governance.models import Approval, Proposal
-from governance.models.approvals import APPROVAL_LIFE
 from governance.permissions import Permission
 from governance.rbac import UserActor
 
@@ -84,7 +82,7 @@ def state_of(proposal: Proposal, now: datetime) -> str:
 def decision_on(proposal: Proposal, actor: UserActor) -> Decision:
     """A proposal, and whether the actor could decide it now."""
     now = timezone.now()
-    seats = list(_seats(proposal, now))
+    seats = _seats(proposal, now)
     allowed = actor.may(Permission.PROPOSAL_DECIDE, proposal)
     reason = "" if allowed.allowed else allowed.reason
     if not reason and not _free(seats, actor):
@@ -109,8 +107,7 @@ def decision_on(proposal: Proposal, actor: UserActor) -> Decision:
 
 def waiting_for(actor: UserActor) -> list[Proposal]:
     """The open proposals in which a seat of the actor's is free, the oldest first."""
-    roles = {role.value for role in actor.roles()}
-    if not roles:
+    if not actor.roles():
         return []
     now = timezone.now()
     rows = (
@@ -118,32 +115,31 @@ def waiting_for(actor: UserActor) -> list[Proposal]:
         .filter(used_at__isnull=True, rejected_at__isnull=True, expires_at__gt=now)
         .exclude(proposer_id=actor.user_id)
         .select_related("proposer")
-        .prefetch_related("approvals")
         .order_by("created_at")
     )
     return [
         proposal
         for proposal in rows
-        if roles & {role.value for role in proposal.roles} and _free(_seats(proposal, now), actor)
+        if actor.may(Permission.PROPOSAL_DECIDE, proposal).allowed
+        and _free(_seats(proposal, now), actor)
     ]
 
 
-def _seats(proposal: Proposal, now: datetime) -> Iterable[Seat]:
-    fresh = {
-        approval.role: approval
-        for approval in proposal.approvals.all()
-        if approval.created_at > now - APPROVAL_LIFE
-    }
-    return [Seat(role.value, fresh.get(role.value)) for role in proposal.roles]
+def _seats(proposal: Proposal, now: datetime) -> list[Seat]:
+    """The seats of an open proposal as they stand; of a closed one, as they were filled."""
+    given = approvals.standing(proposal, now)
+    if proposal.used_at is not None:
+        given = list(proposal.approvals.filter(created_at__lte=proposal.used_at))
+    filled = {approval.role: approval for approval in given}
+    return [Seat(role.value, filled.get(role.value)) for role in proposal.roles]
 
 
-def _free(seats: Iterable[Seat], actor: UserActor) -> bool:
+def _free(seats: list[Seat], actor: UserActor) -> bool:
     """Whether a seat of one of the actor's roles is empty, and the actor sits on no other."""
     held = {role.value for role in actor.roles()}
-    listed = list(seats)
-    if any(seat.approval and seat.approval.approver_id == actor.user_id for seat in listed):
+    if any(seat.approval and seat.approval.approver_id == actor.user_id for seat in seats):
         return False
-    return any(seat.approval is None and seat.role in held for seat in listed)
+    return any(seat.approval is None and seat.role in held for seat in seats)
 
 
 class ProposalState(admin.SimpleListFilter):
