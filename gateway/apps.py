@@ -14,5 +14,5 @@ class GatewayConfig(AppConfig):
     def ready(self) -> None:
         """Make our Celery application the current one; register system checks and wrapped keys."""
         # By name: these modules exist for what importing them registers.
-        for module in ("gateway.celery", "gateway.checks", "gateway.peppers"):
+        for module in ("gateway.celery", "gateway.checks", "gateway.peppers", "gateway.refusals"):
             import_module(module)

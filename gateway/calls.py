@@ -195,12 +195,8 @@ def _answered(
     try:
         row = model.check_row(asked.row)
     except PredictionInputError as error:
-        # The name of a feature that the model does not have is the caller's text, not ours.
-        ours = error.stable_code != "predict.feature_unknown"
         raise PredictionInputError(
-            error.detail,
-            code=error.stable_code,
-            pointer=f"/row{error.pointer or ''}" if ours else "/row",
+            error.detail, code=error.stable_code, pointer=f"/row{error.pointer or ''}"
         ) from None
     identity = uuid.uuid4()
     commitment = _keyed(customer, "prediction input", [version.artifact_digest, row])

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from typing import Final
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from audit import recording
@@ -13,6 +14,7 @@ from gateway import logs
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_SESSION_KEY: Final = re.compile(r"[a-z0-9]{32}")  # of django.contrib.sessions.backends.base
 
 # The console's Alpine.js compiles its attributes, hence unsafe-eval; unfold and Swagger style
 # inline.
@@ -43,6 +45,24 @@ class RequestId:
             logs.request_id.reset(in_logs)
         response["X-Request-Id"] = chosen
         return response
+
+
+class SessionCookie:
+    """Take a session cookie that Django cannot have given for none.
+
+    Django unquotes octal escapes, NUL among them, and looks up what comes out; PostgreSQL takes no
+    NUL in a text, and the caller's cookie would be a fault of ours.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, without the cookie unless it looks like one of ours."""
+        name = settings.SESSION_COOKIE_NAME
+        if _SESSION_KEY.fullmatch(request.COOKIES.get(name, "")) is None:
+            request.COOKIES.pop(name, None)
+        return self._get_response(request)
 
 
 class SecurityHeaders:

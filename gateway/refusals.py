@@ -1,5 +1,7 @@
 """Refusals before anybody is authenticated: counted, and recorded once a reason and a minute.
 
+Calls, and attempts to sign in: Django says of each that failed, whichever form it came through.
+
 A scanner with a hundred thousand bad keys costs a hundred thousand checksums and one row a minute.
 The first refusal of a reason is recorded at once; those that follow within the window are counted
 and recorded with the first request after its end, or when the process ends in order.
@@ -11,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from django.contrib.auth.signals import user_login_failed
 from django.db import DatabaseError
+from django.dispatch import receiver
 
 from audit.events import Event
 from audit.recording import append_refusal
@@ -26,6 +30,7 @@ DOOR: Final = SystemActor("door", frozenset())  # who acts while nobody is known
 
 @dataclass
 class _Counted:
+    event: Event
     actor: Actor
     since: float
     waiting: int = 0
@@ -38,38 +43,38 @@ class Refusals:
         self, *, window: float = WINDOW, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._window, self._clock = window, clock
-        self._counted: dict[tuple[str, str], _Counted] = {}
+        self._counted: dict[tuple[Event, str, str], _Counted] = {}
         self._lock = threading.Lock()
 
-    def note(self, reason: str, actor: Actor = DOOR) -> None:
+    def note(self, reason: str, actor: Actor = DOOR, *, event: Event = Event.CALL_REFUSED) -> None:
         """Count one refusal, and record what is due."""
-        place = (reason, actor.reference)
+        place = (event, reason, actor.reference)
         now = self._clock()
         with self._lock:
             counted = self._counted.get(place)
             if counted is None:
-                self._counted[place] = _Counted(actor, now)
+                self._counted[place] = _Counted(event, actor, now)
             else:
                 counted.waiting += 1
         if counted is None:
-            _record(reason, actor, 1)
+            _record(event, reason, actor, 1)
         self.flush()
 
     def flush(self, *, everything: bool = False) -> None:
         """Record the counts whose window has ended, or every count."""
-        due: list[tuple[str, Actor, int]] = []
+        due: list[tuple[Event, str, Actor, int]] = []
         now = self._clock()
         with self._lock:
             for place, counted in list(self._counted.items()):
                 if not everything and now - counted.since < self._window:
                     continue
                 if counted.waiting:
-                    due.append((place[0], counted.actor, counted.waiting))
-                    self._counted[place] = _Counted(counted.actor, now)
+                    due.append((counted.event, place[1], counted.actor, counted.waiting))
+                    self._counted[place] = _Counted(counted.event, counted.actor, now)
                 else:
                     del self._counted[place]
-        for reason, actor, waiting in due:
-            _record(reason, actor, waiting)
+        for event, reason, actor, waiting in due:
+            _record(event, reason, actor, waiting)
 
     def clear(self) -> None:
         """Forget every count, unrecorded."""
@@ -77,11 +82,22 @@ class Refusals:
             self._counted.clear()
 
 
-def _record(reason: str, actor: Actor, count: int) -> None:
-    append_refusal(Event.CALL_REFUSED, actor, None, reason, Permission.PREDICT.value, count=count)
+def _record(event: Event, reason: str, actor: Actor, count: int) -> None:
+    append_refusal(event, actor, None, reason, _ASKED[event], count=count)
 
 
+# What a refused caller wanted, as the entry names it.
+_ASKED: Final = {
+    Event.CALL_REFUSED: Permission.PREDICT.value,
+    Event.LOGIN_REFUSED: "session:open",
+}
 REFUSALS: Final = Refusals()
+
+
+@receiver(user_login_failed, dispatch_uid="gateway.refusals")
+def _login_failed(**_: Any) -> None:
+    # Who it claimed to be stays out: an unknown name may be a password typed in the wrong field.
+    REFUSALS.note("auth.login_refused", event=Event.LOGIN_REFUSED)
 
 
 @atexit.register

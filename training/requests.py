@@ -1,14 +1,10 @@
 """What a prediction request must look like: a JSON Schema, and the check of one row against it."""
 
 import math
-import re
 from collections.abc import Mapping
-from typing import Final
 
 from training.errors import PredictionInputError
 from training.features import LARGEST_CELL, Category, FeatureSpec, Numeric
-
-_PLAIN: Final = re.compile(r"[\w .-]{1,64}")
 
 
 def input_schema(spec: FeatureSpec) -> dict[str, object]:
@@ -42,18 +38,18 @@ def check_row(spec: FeatureSpec, row: object) -> dict[str, str | None]:
     Raises:
         PredictionInputError: `predict.row_invalid`, `predict.feature_missing`,
             `predict.feature_unknown`, `predict.type`, `predict.not_a_number`,
-            `predict.category_unknown`, `predict.too_long`, with a pointer into the row. The message
-            never holds a value.
+            `predict.category_unknown`, `predict.too_long`, with a pointer to one of the model's own
+            features where there is one to name. Nothing that was sent is in the error.
     """
     if not isinstance(row, Mapping):
         raise PredictionInputError("a row must be an object", code="predict.row_invalid")
     known = set(spec.names)
     for name in row:
         if name not in known:
-            # An unknown name is the caller's own text, so it is shown only if it looks like a name.
-            shown = f"/{name}" if isinstance(name, str) and _PLAIN.fullmatch(name) else ""
+            # By no pointer: an unknown name is the caller's own text, and may be a person's.
             raise PredictionInputError(
-                "the model has no such feature", code="predict.feature_unknown", pointer=shown
+                "the row names a feature that the model does not have",
+                code="predict.feature_unknown",
             )
     checked: dict[str, str | None] = {}
     for feature in spec.features:

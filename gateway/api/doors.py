@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar, cast
 
-from django.db.models import Model, QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import Field, Model, QuerySet
 from django.http.response import HttpResponseBase
 from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -25,6 +27,7 @@ from gateway.authentication import (
     Known,
     StaffSession,
 )
+from gateway.errors import RequestError
 from governance.lookup import find
 from governance.permissions import Permission
 from governance.rbac import UserActor
@@ -37,6 +40,35 @@ class Pages(CursorPagination):
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 500
+
+    place: "Field[Any, Any]"  # the first field of the order
+
+    @classmethod
+    def ordered(cls, ordering: str, model: type[Model]) -> "Pages":
+        """Pages of a model's rows in this order."""
+        pages = cls()
+        pages.ordering = (ordering, "pk")
+        pages.place = model._meta.get_field(ordering.removeprefix("-"))  # noqa: SLF001  # Django's own name for it
+        return pages
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Where the page begins. A cursor holds a value of `place`, or it is none of ours.
+
+        Raises:
+            RequestError: `request.cursor_invalid`.
+        """
+        foreign = RequestError("this cursor was not given here", code="request.cursor_invalid")
+        try:
+            cursor = super().decode_cursor(request)
+            position = "" if cursor is None else str(cursor.position or "")
+            if position:
+                # The database would be the first to read it, and its errors are ours.
+                self.place.to_python(position)
+        except (NotFound, ValidationError, ValueError):
+            raise foreign from None
+        if "\0" in position:
+            raise foreign
+        return cursor
 
 
 class Door(APIView):
@@ -151,8 +183,7 @@ def paged(
     ordering: str,
 ) -> Response:
     """One page: `{"next", "previous", "results"}`."""
-    pages = Pages()
-    pages.ordering = (ordering, "pk") if ordering != "pk" else ("pk",)
+    pages = Pages.ordered(ordering, rows.model)
     page = pages.paginate_queryset(rows, request, view)
     return pages.get_paginated_response(serializer(page, many=True).data)
 

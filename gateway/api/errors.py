@@ -86,6 +86,7 @@ def problem(
 # Where the kind alone would say too little to an HTTP client.
 _BY_CODE: Final = {
     "request.malformed": HTTPStatus.BAD_REQUEST,
+    "request.cursor_invalid": HTTPStatus.BAD_REQUEST,
     "http.body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "upload.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "http.media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

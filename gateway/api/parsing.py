@@ -9,6 +9,7 @@ from rest_framework.parsers import BaseParser
 from gateway.errors import RequestError
 
 LARGEST_BODY: Final = 1024 * 1024  # bytes; rows and forms are far smaller, files take another door
+DEEPEST: Final = 32  # objects and lists within one another; forms need five
 
 
 class TooLargeError(RequestError):
@@ -21,8 +22,8 @@ class StrictJson(BaseParser):
     """RFC 8259 without the parts that two readers read differently (RFC 7493, I-JSON).
 
     Refused: a body over `LARGEST_BODY`, bytes that are not UTF-8, a name twice in one object, NaN
-    and the infinities, a lone surrogate, nesting that exhausts the stack. DRF's own parser reads a
-    body of any size.
+    and the infinities, a lone surrogate, nesting past `DEEPEST`: what walks a value later recurs on
+    a stack that is deeper than ours. DRF's own parser reads a body of any size.
     """
 
     media_type = "application/json"
@@ -47,6 +48,7 @@ class StrictJson(BaseParser):
                 sent.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse
             )
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on lone surrogates
+            _check_depth(value)
         except (ValueError, RecursionError):
             # Without the cause: its text quotes the body.
             raise RequestError(
@@ -60,6 +62,20 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         raise ValueError
     return found
+
+
+def _check_depth(value: object) -> None:
+    layer = [value]
+    for _ in range(DEEPEST + 1):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not layer:
+            return
+    raise ValueError
 
 
 def _refuse(_constant: str) -> object:

@@ -152,6 +152,7 @@ def test_djangos_handlers_answer_by_place(handler: str, rf: object) -> None:
     assert "Zhang" not in answer(api, Exception(SECRET)).content.decode()
 
 
+@pytest.mark.django_db
 def test_a_csrf_failure_answers_by_place(rf: object) -> None:
     response = errors.csrf_failure(rf.post("/api/v1/x"), SECRET)  # type: ignore[attr-defined]  # as above
     assert (response.status_code, response["Content-Type"]) == (403, CONTENT_TYPE)

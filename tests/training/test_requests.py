@@ -35,8 +35,10 @@ def test_accepted(change: dict[str, object], checked: dict[str, str | None]) -> 
     ("row", "code", "pointer"),
     [
         ([SECRET], "predict.row_invalid", None),
-        ({**GOOD, "extra": SECRET}, "predict.feature_unknown", "/extra"),
+        ({**GOOD, "extra": SECRET}, "predict.feature_unknown", None),
         ({**GOOD, f"<{SECRET}>": 1}, "predict.feature_unknown", None),
+        ({**GOOD, SECRET: 1}, "predict.feature_unknown", None),
+        ({**GOOD, f"Zhang Wei {SECRET}": 1}, "predict.feature_unknown", None),
         ({"age": 39, "note": SECRET}, "predict.feature_missing", "/a~1b~0c"),
         ({**GOOD, "age": SECRET}, "predict.not_a_number", "/age"),
         ({**GOOD, "age": "nan"}, "predict.not_a_number", "/age"),
