@@ -83,9 +83,10 @@ def test_the_approval_of_somebody_who_was_shut_out_counts_no_more(house: House, 
             )
         else:
             people.deactivate_user(house.platform, house.tenant, user=house.user(house.officer))
-        assert code_of(lambda: approvals.use(ProposalKind.REVEAL, SUBJECT)) == (
-            "approval.approver_left"
-        )
+        with transaction.atomic():
+            assert code_of(lambda: approvals.use(ProposalKind.REVEAL, SUBJECT)) == (
+                "approval.approver_left"
+            )
         proposals.approve_proposal(UserActor(second.id, house.id), proposal)
         with transaction.atomic():
             approvals.use(ProposalKind.REVEAL, SUBJECT)

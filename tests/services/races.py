@@ -1,0 +1,253 @@
+"""Two people at the same moment, each on a connection of their own; run in a process of their own.
+
+Each race tells how the two fared, "ok" or the error's code, and then what is left. A gate lets both
+go together; READ COMMITTED does the rest.
+"""
+
+import json
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connections, transaction
+from django.test import override_settings
+
+from audit.errors import DomainError
+from audit.models import AuditEntry
+from governance import approvals, leases
+from governance.actions import datasets, people, proposals, tenants
+from governance.intake import take_in
+from governance.models import Dataset, Job, Proposal, Purpose, RoleBinding, Tenant, User
+from governance.permissions import ProposalKind, Role
+from governance.rbac import UserActor
+from governance.scoping import across_tenants, tenant_scope
+from tests.factories.people import PASSWORD, House, make_house, make_user
+
+Attempt = Callable[[], object]
+
+
+def race(*attempts: Attempt, scope: uuid.UUID | None = None) -> list[str]:
+    """Let them go together; how each fared, in order of words."""
+    gate = threading.Barrier(len(attempts))
+    fared: list[str] = []
+
+    def run(attempt: Attempt) -> None:
+        try:
+            connections["default"].ensure_connection()
+            gate.wait(timeout=30)
+            with tenant_scope(*([scope] if scope else [])), leases.doing_it_here():
+                attempt()
+            fared.append("ok")
+        except DomainError as error:
+            fared.append(error.stable_code)
+        except Exception as error:  # noqa: BLE001 - that it is one of these is the finding
+            fared.append(type(error).__name__)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(attempt,)) for attempt in attempts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return sorted(fared)
+
+
+def house() -> House:
+    return make_house(f"h{uuid.uuid4().hex[:10]}")
+
+
+def _proposed(at: House, kind: ProposalKind = ProposalKind.REVEAL) -> Proposal:
+    with tenant_scope(at.id), transaction.atomic():
+        return approvals.propose(
+            kind,
+            f"dataset:{uuid.uuid4()}",
+            {"tokens": 3},
+            proposer_id=at.steward.user_id,
+            tenant_id=at.id,
+        )
+
+
+def two_approvers() -> list[Any]:
+    at = house()
+    proposal = _proposed(at)
+    fared = race(
+        lambda: proposals.approve_proposal(at.officer, proposal),
+        lambda: proposals.approve_proposal(at.owner, proposal),
+        scope=at.id,
+    )
+    done = AuditEntry.objects.filter(subject=proposal.reference).values_list("body", flat=True)
+    return [*fared, sorted(json.loads(bytes(body))["facts"]["complete"] for body in done)]
+
+
+def one_person_twice() -> list[Any]:
+    at = house()
+    both = make_user(f"u{uuid.uuid4().hex}", at.tenant, Role.OFFICER, Role.TENANT_ADMIN)
+    proposal = _proposed(at)
+    actor = UserActor(both.id, at.id)
+    attempt = lambda: proposals.approve_proposal(actor, proposal)  # noqa: E731
+    fared = race(attempt, attempt, scope=at.id)
+    with tenant_scope(at.id):
+        return [*fared, proposal.approvals.count()]
+
+
+def approve_and_reject() -> list[Any]:
+    at = house()
+    second = UserActor(make_user(f"u{uuid.uuid4().hex}", at.tenant, Role.OFFICER).id, at.id)
+    newcomer = make_user(f"u{uuid.uuid4().hex}")
+    with tenant_scope(at.id):
+        proposal = people.propose_role(
+            at.platform, at.tenant, user=newcomer, role=Role.STEWARD, tenant=at.tenant
+        )
+    fared = race(
+        lambda: proposals.approve_proposal(at.officer, proposal),
+        lambda: proposals.reject_proposal(second, proposal),
+        scope=at.id,
+    )
+    proposal.refresh_from_db()
+    held = UserActor(newcomer.id, at.id).roles() == {Role.STEWARD}
+    return [*fared, held == (proposal.used_at is not None)]
+
+
+def one_approval_used_twice() -> list[Any]:
+    at = house()
+    proposal = _proposed(at)
+    with tenant_scope(at.id):
+        proposals.approve_proposal(at.officer, proposal)
+        proposals.approve_proposal(at.owner, proposal)
+
+    def use() -> None:
+        with transaction.atomic():
+            approvals.use(ProposalKind.REVEAL, proposal.subject)
+
+    return race(use, use, scope=at.id)
+
+
+def two_proposals_of_one_subject() -> list[Any]:
+    at = house()
+    subject = f"dataset:{uuid.uuid4()}"
+
+    def propose() -> None:
+        with transaction.atomic():
+            approvals.propose(
+                ProposalKind.REVEAL,
+                subject,
+                {"tokens": 3},
+                proposer_id=at.steward.user_id,
+                tenant_id=at.id,
+            )
+
+    fared = race(propose, propose, scope=at.id)
+    with tenant_scope(at.id):
+        still = Proposal.objects.filter(subject=subject, rejected_at__isnull=True).count()
+    return [*fared, still]
+
+
+def two_claims() -> list[Any]:
+    at = house()
+    with tenant_scope(at.id), leases.doing_it_here(), transaction.atomic():
+        job = leases.enqueue("ingest.profile", "dataset:x", "ingest", tenant_id=at.id)
+    taken: list[bool] = []
+    race(
+        lambda: taken.append(leases.claim(job.id) is not None),
+        lambda: taken.append(leases.claim(job.id) is not None),
+    )
+    with across_tenants(reason="a test"):
+        return [*sorted(taken), Job.objects.get(pk=job.id).fence]
+
+
+def two_uploads_of_one_name() -> list[Any]:
+    at = house()
+    before = _files()
+
+    def upload() -> Dataset:
+        declared = datasets.Declared(name="people", purposes=("credit-risk-scoring",))
+        return take_in(at.steward, at.tenant, [b"a,b\n1,2\n"], declared)
+
+    fared = race(upload, upload, scope=at.id)
+    with tenant_scope(at.id):
+        return [*fared, Dataset.objects.count(), _files() - before]
+
+
+def _files() -> int:
+    objects = Path(settings.PORTCULLIS_HOME) / "objects"
+    return sum(1 for path in objects.rglob("*") if path.is_file())
+
+
+def two_of_one_user_name() -> list[Any]:
+    at, name = house(), f"u{uuid.uuid4().hex}"
+    attempt = lambda: people.create_user(  # noqa: E731
+        at.platform, at.tenant, username=name, password=PASSWORD
+    )
+    return [*race(attempt, attempt, scope=at.id), User.objects.filter(username=name).count()]
+
+
+def two_of_one_purpose() -> list[Any]:
+    at = house()
+    attempt = lambda: tenants.declare_purpose(  # noqa: E731
+        at.officer, at.tenant, slug="fraud", title="Fraud", legal_basis="consent"
+    )
+    fared = race(attempt, attempt, scope=at.id)
+    return [*fared, Purpose._base_manager.filter(tenant=at.tenant, slug="fraud").count()]
+
+
+def two_officers_leave() -> list[Any]:
+    at = house()
+    second = make_user(f"u{uuid.uuid4().hex}", at.tenant, Role.OFFICER)
+    with tenant_scope(at.id):
+        first = RoleBinding.objects.get(user_id=at.officer.user_id)
+    fared = race(
+        lambda: people.revoke_role(at.platform, first),
+        lambda: people.deactivate_user(at.platform, at.tenant, user=second),
+        scope=at.id,
+    )
+    left = RoleBinding._base_manager.filter(
+        tenant=at.tenant, role="officer", revoked_at__isnull=True, user__is_active=True
+    )
+    return [*fared, left.count()]
+
+
+def two_roles_that_conflict() -> list[Any]:
+    at = house()
+    newcomer = make_user(f"u{uuid.uuid4().hex}")
+    second = UserActor(make_user(f"u{uuid.uuid4().hex}", at.tenant, Role.OFFICER).id, at.id)
+    with tenant_scope(at.id):
+        one, other = (
+            people.propose_role(at.platform, at.tenant, user=newcomer, role=role, tenant=at.tenant)
+            for role in (Role.AUDITOR, Role.STEWARD)
+        )
+    fared = race(
+        lambda: proposals.approve_proposal(at.officer, one),
+        lambda: proposals.approve_proposal(second, other),
+        scope=at.id,
+    )
+    return [*fared, len(UserActor(newcomer.id, at.id).roles())]
+
+
+def two_founders() -> list[Any]:
+    """In an empty database: two houses would be two officers whom nobody approved."""
+
+    def found(name: str) -> Attempt:
+        return lambda: people.bootstrap(
+            people.BOOTSTRAP,
+            None,
+            tenant_slug=name,
+            tenant_name=name,
+            officer=f"{name}-olga",
+            officer_password=PASSWORD,
+            platform=f"{name}-pat",
+            platform_password=PASSWORD,
+        )
+
+    return [*race(found("one"), found("two")), Tenant.objects.count(), User.objects.count()]
+
+
+def main(rounds: int, *names: str) -> None:
+    """Print the ends of some rounds of each race, as one JSON object by name."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        ends = {name: [globals()[name]() for _ in range(rounds)] for name in names}
+    sys.stdout.write(json.dumps(ends))
