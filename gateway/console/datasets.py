@@ -40,7 +40,15 @@ class Datasets(Section):
     template = "console/dataset.html"
     title = _("Datasets")
     related: ClassVar[tuple[str, ...]] = ("uploaded_by",)
-    list_display = ("name", "shown_state", "shown_rows", "columns", "found", "uploaded_by", "created_at")
+    list_display = (
+        "name",
+        "shown_state",
+        "shown_rows",
+        "columns",
+        "found",
+        "uploaded_by",
+        "created_at",
+    )
     list_filter = ("state",)
     search_fields = ("name",)
     ordering = ("-created_at",)
@@ -92,9 +100,7 @@ class Datasets(Section):
             "decision": None if proposal is None else decision_on(proposal, person(request)),
             "purposes": row.purposes.select_related("purpose"),
             "versions": row.versions.select_related("plan"),
-            "totals": sorted(
-                entity_totals(row.entity_counts).items(), key=lambda found: -found[1]
-            ),
+            "totals": sorted(entity_totals(row.entity_counts).items(), key=lambda found: -found[1]),
             "regimes": [words.word(words.REGIMES, name) for name in row.regimes],
             "languages": [words.word(words.LANGUAGES, name) for name in row.languages],
             "run_address": _run_address(request, row),

@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils import timezone
-from django.utils.dateparse import parse_date
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -30,8 +29,6 @@ from gateway.templatetags.console import moment
 from governance.actions.evidence import grant_bundle
 from governance.models import User
 from governance.permissions import Permission
-
-_DATES = ("from", "until")
 
 
 class EventFilter(admin.SimpleListFilter):
@@ -120,7 +117,7 @@ class Entries(Section):
     requires = Permission.AUDIT_VIEW
     template = "console/entry.html"
     title = _("Audit entries")
-    list_display = ("shown_at", "shown_event", "shown_outcome", "shown_actor", "subject")
+    list_display = ("shown_at", "shown_event", "shown_outcome", "shown_actor", "shown_subject")
     list_filter = (EventFilter, OutcomeFilter, ActorFilter, PeriodFilter)
     search_fields = ("subject", "request_id")
     ordering = ("-at", "-id")
@@ -150,6 +147,11 @@ class Entries(Section):
     def shown_actor(self, entry: AuditEntry) -> str:
         """Who."""
         return actor_names([entry.actor])[entry.actor]
+
+    @display(description=_("subject"))
+    def shown_subject(self, entry: AuditEntry) -> str:
+        """What it was about."""
+        return entry.subject or "–"
 
     def doors(self) -> list[URLPattern]:
         """The bundle."""

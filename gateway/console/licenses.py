@@ -215,9 +215,7 @@ def _offered(request: HttpRequest) -> dict[str, list[tuple[str, str]]]:
     actor = person(request)
     return {
         "models": [(row.slug, row.slug) for row in Model.objects.visible_to(actor)],
-        "customers": [
-            (row.slug, row.name) for row in Tenant.objects.filter(is_customer=True)
-        ],
+        "customers": [(row.slug, row.name) for row in Tenant.objects.filter(is_customer=True)],
         "purposes": [
             (row.slug, f"{row.title} · {row.slug}") for row in Purpose.objects.visible_to(actor)
         ],

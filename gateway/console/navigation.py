@@ -9,7 +9,7 @@ from django.urls import reverse_lazy
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from gateway.console.access import person, roles, sees
+from gateway.console.access import house, person, roles, sees
 from gateway.console.proposals import waiting_for
 from governance.permissions import Permission
 
@@ -107,11 +107,14 @@ def waiting_count(request: HttpRequest) -> int:
 
 def tenant_name(request: HttpRequest) -> str:
     """For whom the reader acts, below the product's name."""
-    from gateway.console.access import house  # noqa: PLC0415 - nobody is signed in on the login page
-
     return house(request).name if roles(request) else ""
 
 
 def stylesheet(_request: HttpRequest) -> str:
     """Our own styles, after unfold's."""
     return static("console/console.css")
+
+
+def favicon(_request: HttpRequest) -> str:
+    """The browser tab's icon."""
+    return static("console/icon.svg")

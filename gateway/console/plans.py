@@ -85,7 +85,9 @@ def _row(place: int, column: PlannedColumn) -> Row:
 
 def choices() -> dict[str, Choices]:
     """What the amend form offers: kinds, entities, operators."""
-    operators = [(name, str(said)) for name, said in words.OPERATORS.items() if name != "generalize"]
+    operators = [
+        (name, str(said)) for name, said in words.OPERATORS.items() if name != "generalize"
+    ]
     operators += [
         (f"generalize:{to}", words.operator_in_words({"operator": "generalize", "to": to}))
         for to in GRANULARITIES

@@ -188,6 +188,4 @@ def _costs(run: Run) -> list[Any]:
     budget = Budget.objects.filter(dataset_id=run.version.dataset_id).first()
     if budget is None:
         return []
-    return [
-        line for line in ledger.statement(budget).attempts if line.run == run.reference
-    ]
+    return [line for line in ledger.statement(budget).attempts if line.run == run.reference]

@@ -118,7 +118,9 @@ SENTENCES: Final[dict[str, Promise]] = {
     "budget.over_cap": _("This ε is over the cap of the dataset's privacy budget."),
     "budget.unreachable": _("No noise level gives this ε."),
     "run.config_invalid": _("A parameter of the run is out of range."),
-    "run.declarations_changed": _("The dataset's declarations changed since the run was asked for."),
+    "run.declarations_changed": _(
+        "The dataset's declarations changed since the run was asked for."
+    ),
     "run.epsilon_invalid": _("ε must be a positive number."),
     "run.delta_invalid": _("δ must lie between 0 and 1."),
     "run.failed": _("The run failed."),
@@ -136,7 +138,9 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.target_barred": _("The column plan does not allow this target."),
     "run.target_missing": _("There is no such target column."),
     "run.too_few_rows": _("There are too few rows to train on."),
-    "run.worker_lost": _("The worker died after it had touched the data; what it spent stays spent."),
+    "run.worker_lost": _(
+        "The worker died after it had touched the data; what it spent stays spent."
+    ),
     "feature.bounds_missing": _("A numeric column has no declared bounds."),
     "feature.column_missing": _("A declared column is not in the table."),
     "feature.declaration_invalid": _("The declaration of a column is not valid."),

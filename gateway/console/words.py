@@ -35,7 +35,7 @@ KINDS: Final[Words] = {
 
 DECLARED: Final[Words] = {
     "target": _("target"),
-    "subject": _("subject"),
+    "subject": _("data subject"),
     "feature": _("feature"),
     "drop": _("dropped"),
 }

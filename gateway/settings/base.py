@@ -167,6 +167,9 @@ UNFOLD: dict[str, Any] = {
             "950": "oklch(22% .038 206)",
         },
     },
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "gateway.console.navigation.favicon"}
+    ],
     "STYLES": ["gateway.console.navigation.stylesheet"],
     "SIDEBAR": {
         "show_search": False,

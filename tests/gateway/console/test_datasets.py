@@ -27,7 +27,9 @@ FIELDS: dict[str, Any] = {
 }
 
 
-def _upload(world: World, *, who: str = "steward", file: bytes | None = None, **changed: Any) -> Any:
+def _upload(
+    world: World, *, who: str = "steward", file: bytes | None = None, **changed: Any
+) -> Any:
     data = {**FIELDS, **changed}
     if file is not None:
         data["file"] = SimpleUploadedFile("people.csv", file, "text/csv")
@@ -85,7 +87,13 @@ def test_a_bad_upload_leaves_nothing(
 
 def test_the_plan_shows_kind_entity_operator_and_approval(world: World) -> None:
     text = world.client("officer").get(world.pages()["dataset"]).content.decode()
-    for shown in ("PERSON_ID", "pseudonym (keyed hash)", "nothing personal", "dropped", "subject"):
+    for shown in (
+        "PERSON_ID",
+        "pseudonym (keyed hash)",
+        "nothing personal",
+        "dropped",
+        "data subject",
+    ):
         assert shown in text
     assert f"/admin/governance/proposal/{world.proposal.pk}/approve/" in text
     assert 'name="operator-1"' not in text  # an officer reads, a steward amends

@@ -24,7 +24,9 @@ from governance.recognition.plan import Declared, Kind
 
 PACKAGES: Final = ("audit", "governance", "training", "gateway")
 _CALLS: Final = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
-_TEMPLATED: Final = re.compile(r"""\b(?:_|n?gettext)\(u?(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+_TEMPLATED: Final = re.compile(
+    r"""\b(?:_|n?gettext)\(u?(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+)
 
 
 def _sources(package: str) -> Iterator[Path]:
@@ -142,7 +144,9 @@ def _codes() -> Iterator[str]:
                 match node:
                     case (
                         ast.keyword(arg="code" | "reason", value=ast.Constant(value=str(code)))
-                        | ast.Assign(targets=[ast.Name(id="code")], value=ast.Constant(value=str(code)))
+                        | ast.Assign(
+                            targets=[ast.Name(id="code")], value=ast.Constant(value=str(code))
+                        )
                         | ast.Return(value=ast.Constant(value=str(code)))
                     ) if shape.fullmatch(code) and code not in events:
                         yield code
