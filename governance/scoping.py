@@ -47,6 +47,12 @@ def across_tenants(*, reason: str) -> Iterator[None]:
         _everything.reset(token)
 
 
+def reaches(tenant: UUID) -> bool:
+    """Whether the open scope takes in rows of `tenant`; without a scope, nothing narrows it."""
+    tenants = _open.get()
+    return _everything.get() or tenants is None or tenant in tenants
+
+
 class ScopedQuerySet(models.QuerySet[M]):
     """Rows of tenants, as an actor may see them."""
 

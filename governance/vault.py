@@ -24,10 +24,10 @@ from django.core.files.storage import default_storage
 from typing_extensions import Buffer
 
 from governance.envelope import Identity, OpeningReader, SealingWriter, Source
-from governance.errors import ObjectMissingError
+from governance.errors import ObjectMissingError, SealError
 from governance.keyring import data_key_context, unwrap_key, wrap_key
 from governance.models import StoredObject, Tenant
-from governance.scoping import across_tenants
+from governance.scoping import across_tenants, reaches
 from governance.subject_keys import StoredSubjectKeys, subject_key_ref
 from governance.suites import suite_named
 from governance.tenant_keys import (
@@ -177,8 +177,12 @@ def open_object(stored: StoredObject) -> BinaryIO:
     Raises:
         ObjectMissingError: the sealed bytes are not in storage.
         KeyVersionError: the tenant's key that wraps the object's key is gone.
-        SealError: whatever else is wrong; also while it is read.
+        SealError: whatever else is wrong; also while it is read. Also where the open scope is
+            another tenant's: a foreign key is followed unscoped, and a row that was made to point
+            at another tenant's object would open it with that tenant's keys.
     """
+    if not reaches(stored.tenant_id):
+        raise SealError
     owner, kind, object_id = str(stored.tenant_id), stored.kind, str(stored.id)
     kek = key_of_version(stored.tenant_id, KeyPurpose.KEK, stored.kek_version)
     context = data_key_context(owner, kind, object_id, stored.kek_version)

@@ -465,6 +465,15 @@ def test_an_upload_takes_in_no_bytes_of_another_kind(house: House, whose: str) -
         ) == "dataset.not_its_file"  # fmt: skip
 
 
+def test_a_row_that_points_at_another_tenants_object_opens_nothing(house: House) -> None:
+    """The database's admin swaps a foreign key; each object opens with its own tenant's keys."""
+    mine, theirs = upload(house), upload(make_house("rival"))
+    Dataset._base_manager.filter(pk=mine.pk).update(source=theirs.source)
+    leases.run_here(mine.reference)
+    mine.refresh_from_db()
+    assert (mine.state, mine.error_code) == (DatasetState.FAILED, "crypto.open_failed")
+
+
 @pytest.mark.parametrize(
     "declared",
     [
