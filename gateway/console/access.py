@@ -1,4 +1,4 @@
-"""Who looks at the console, and what they may see; a page that is refused is a refusal in the log."""
+"""Who looks at the console, and what they may see; a refused page is a refusal in the log."""
 
 from typing import Final, cast
 
@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from audit.events import Event
 from audit.recording import append_refusal
 from gateway.console.sentences import sentence
+from governance.lookup import own_tenant
 from governance.models import Tenant
 from governance.permissions import Permission, Role
 from governance.rbac import Decision, UserActor
@@ -28,8 +29,7 @@ def roles(request: HttpRequest) -> frozenset[Role]:
 
 def house(request: HttpRequest) -> Tenant:
     """The tenant acted for."""
-    tenant: Tenant = Tenant.objects.get(pk=person(request).tenant_id)
-    return tenant
+    return own_tenant(person(request))
 
 
 def sees(request: HttpRequest, permission: Permission) -> bool:

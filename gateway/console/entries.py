@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import IO, Any, cast
 
 from django.contrib import admin
@@ -94,7 +94,7 @@ class PeriodFilter(admin.SimpleListFilter):
         value = self.value()
         if value is None or not value.isascii() or not value.isdigit() or len(value) > 4:  # noqa: PLR2004 - years
             return queryset
-        day = timezone.localdate() - timezone.timedelta(days=int(value) - 1)
+        day = timezone.localdate() - timedelta(days=int(value) - 1)
         start = timezone.make_aware(datetime.combine(day, time()))
         return queryset.filter(at__gte=int(start.timestamp() * 1_000_000))
 

@@ -1,6 +1,7 @@
 """The console's forms, in unfold's looks. They shape input; the actions judge it."""
 
 import json
+from datetime import timedelta
 from typing import Any, Final
 
 from django import forms
@@ -21,7 +22,7 @@ _MODELS: Final = {
 }
 
 
-class SealedFileInput(widgets.UnfoldAdminFileFieldWidget):  # type: ignore[misc]  # unfold is untyped
+class SealedFileInput(widgets.UnfoldAdminFileFieldWidget):
     """A file that was sealed on its way in: there is nothing to show of it, and no plaintext."""
 
 
@@ -216,7 +217,7 @@ class LicenseForm(forms.Form):
         super().__init__(*args, **kwargs)
         for name, offered in (("model", models), ("customer", customers), ("purpose", purposes)):
             self.fields[name].choices = offered  # type: ignore[attr-defined]  # a choice field
-        year = timezone.localtime() + timezone.timedelta(days=365)
+        year = timezone.localtime() + timedelta(days=365)
         self.fields["expires_at"].initial = year
 
 

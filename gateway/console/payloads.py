@@ -47,7 +47,7 @@ def subject_of(proposal: Proposal) -> Line:
 
 
 def readable(proposal: Proposal) -> list[Line]:
-    """The payload of a proposal in words; what is unknown is shown as it stands."""
+    """The payload of a proposal in words."""
     payload = approvals.payload_of(proposal)
     match ProposalKind(proposal.kind):
         case ProposalKind.COLUMN_PLAN:
@@ -89,7 +89,6 @@ def readable(proposal: Proposal) -> list[Line]:
                 Line(_("Reason"), payload["reason"]),
                 Line(_("Tokens"), str(len(payload["tokens"]))),
             ]
-    return [Line(name, str(value), code=True) for name, value in payload.items()]
 
 
 def _run_lines(payload: dict[str, Any]) -> list[Line]:

@@ -8,7 +8,8 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils import timezone
-from django.utils.translation import gettext, gettext_lazy as _
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from gateway.bindings import binds_action, scoped_read
@@ -22,7 +23,6 @@ from governance.actions.proposals import approve_proposal, reject_proposal
 from governance.models import Approval, Proposal
 from governance.permissions import Permission
 from governance.rbac import UserActor
-
 
 STATES = {
     "open": _("open"),

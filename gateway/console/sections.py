@@ -31,7 +31,7 @@ M = TypeVar("M", bound=Model)
 View = Callable[..., HttpResponse]
 
 
-class Section(ModelAdmin):  # type: ignore[type-arg]  # unfold is untyped
+class Section(ModelAdmin):
     """One model of the console.
 
     Subclasses say which permission opens it, which template shows a row, and their buttons.
@@ -93,7 +93,8 @@ class Section(ModelAdmin):  # type: ignore[type-arg]  # unfold is untyped
     def door(self, route: str, view: View, name: str) -> URLPattern:
         """An address of this section, behind the console's login."""
         whole = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return path(route, self.admin_site.admin_view(view), name=whole)
+        pattern: URLPattern = path(route, self.admin_site.admin_view(view), name=whole)
+        return pattern
 
     def button(self, route: str, view: View, name: str) -> URLPattern:
         """An address that only takes a POST."""
@@ -195,7 +196,7 @@ class Section(ModelAdmin):  # type: ignore[type-arg]  # unfold is untyped
             status=HTTPStatus.OK if error is None else STATUS[error.kind],
         )
 
-    def form_page(  # noqa: PLR0913 - what a form's page is made of
+    def form_page(
         self,
         request: HttpRequest,
         title: str,

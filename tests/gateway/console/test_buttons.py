@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib.messages import get_messages
-from django.http import HttpResponse
 from django.utils import timezone
 
 from audit.models import AuditEntry
@@ -53,7 +52,7 @@ BUTTONS = {
     "amend": Button(
         _of("governance/dataset", lambda w: w.dataset, "amend"),
         "steward", "officer", "dataset.plan_amended",
-        lambda w: _count(ColumnPlanVersion, number=3) == 1,
+        lambda _: _count(ColumnPlanVersion, number=3) == 1,
         data={"kind-1": "typed", "entity-1": "PERSON", "operator-1": "redact"},
     ),
     "cancel": Button(
@@ -64,13 +63,13 @@ BUTTONS = {
     "propose a cap": Button(
         _of("training/budget", lambda w: w.budget, "propose"),
         "steward", "engineer", "budget.proposed",
-        lambda w: _count(Proposal, kind="epsilon_cap") == 1,
+        lambda _: _count(Proposal, kind="epsilon_cap") == 1,
         data={"epsilon": "4.5"},
     ),
     "propose a release": Button(
         _of("training/modelversion", lambda w: w.fresh, "release"),
         "engineer", "officer", "model.release_proposed",
-        lambda w: _count(Proposal, kind="model_release") == 1,
+        lambda _: _count(Proposal, kind="model_release") == 1,
     ),
     "withdraw": Button(
         _of("training/modelversion", lambda w: w.fresh, "withdraw"),
@@ -95,15 +94,14 @@ BUTTONS = {
 }  # fmt: skip
 
 
-def _count(model: Any, **where: str) -> int:
+def _count(model: Any, **where: Any) -> int:
     with across_tenants(reason="a test looks"):
         return int(model.objects.filter(**where).count())
 
 
-def _post(world: World, who: str, button: Button, **client: Any) -> HttpResponse:
+def _post(world: World, who: str, button: Button, **client: Any) -> Any:
     with leases.doing_it_here():
-        response: Any = world.client(who, **client).post(button.address(world), button.data)
-    return response
+        return world.client(who, **client).post(button.address(world), button.data)
 
 
 @pytest.mark.parametrize("name", list(BUTTONS))
@@ -126,7 +124,7 @@ def test_a_button_refuses_who_may_not(world: World, name: str) -> None:
     assert not button.holds(world)
     entry = AuditEntry.objects.filter(event=button.event).latest("at")
     assert (entry.outcome, entry.actor) == ("denied", world.actor(button.refused).reference)
-    told = [str(message) for message in get_messages(response.wsgi_request)]  # type: ignore[attr-defined]  # the test client's
+    told = [str(message) for message in get_messages(response.wsgi_request)]
     assert any("(permission.role_missing)" in line for line in told) or any(
         "(approval.own_proposal)" in line for line in told
     )
@@ -232,7 +230,8 @@ def test_a_bad_request_for_a_run(
 def test_a_license_is_issued(world: World) -> None:
     asked = {
         "model": world.shop.slug, "customer": world.shop.customer.slug, "features": ["predict"],
-        "purpose": "credit-risk-scoring", "quota": "7", "expires_at": f"{timezone.now().year + 2}-01-01T00:00",
+        "purpose": "credit-risk-scoring", "quota": "7",
+        "expires_at": f"{timezone.now().year + 2}-01-01",
     }  # fmt: skip
     platform = world.client("platform")
     response = platform.post("/admin/gateway/license/issue/", asked)

@@ -118,8 +118,8 @@ def test_every_enum_has_its_words() -> None:
     assert set(words.GRANULARITIES) == set(GRANULARITIES)
 
 
-# Codes that no person meets in the console: of the API's keys and calls, of servers and commands, and
-# faults of ours that are told as "internal".
+# Codes that no person meets in the console: of the API's keys and calls, of servers and commands,
+# and faults of ours that are told as "internal".
 _ELSEWHERE: Final = re.compile(
     r"(auth|predict|request|idempotency|http|serving|explanation|process|demo|file|actor|bootstrap"
     r"|ledger|keys|artifact|randomness|evaluation|scope|job|reveal|crypto|audit|version|error|engine)\b.*"
