@@ -33,7 +33,7 @@ def _manage(environment: dict[str, str], *arguments: str) -> subprocess.Complete
 
 
 def _get(port: int, path: str) -> tuple[int, dict[str, Any], dict[str, str]]:
-    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, json.load(answer), dict(answer.headers)
