@@ -206,6 +206,8 @@ def amend_plan(
 
     Raises:
         ConflictError: `dataset.busy`: it is being read right now; `dataset.not_profiled`.
+        InvalidError: `recognition.plan_invalid`: it leaves a column out, or tells another profile
+            than the one that was made.
     """
     dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
     if dataset.state in _AT_WORK:
@@ -213,6 +215,8 @@ def amend_plan(
     last = dataset.plans.first()
     if last is None:
         raise ConflictError("this dataset has no plan", code="dataset.not_profiled")
+    if _evidence(plan) != _evidence(last.as_json()):
+        raise InvalidError("a plan is amended, not its evidence", code="recognition.plan_invalid")
     version = _propose_plan(dataset, plan, last.detector, actor.user_id)
     dataset.save()
     proposal = approvals.latest(ProposalKind.COLUMN_PLAN, dataset)
@@ -376,6 +380,15 @@ def finish_export(
     record.facts(version=version.reference, rows=rows, format=format, leaks=leaks)
     if leaks:
         raise RefusedError("the re-scan of the export found personal data", code="release.leaks")
+
+
+def _evidence(plan: dict[str, Any]) -> bytes:
+    """What the profile found: whoever approves an amended plan reads it as it was written."""
+    columns = [
+        {"name": column.get("name"), "evidence": column.get("evidence")}
+        for column in plan.get("columns", [])
+    ]
+    return canonical({**plan, "columns": columns})
 
 
 def _propose_plan(

@@ -110,6 +110,31 @@ def test_a_stopped_ingest_can_be_proposed_again(house: House) -> None:
     assert dataset.state == DatasetState.PROPOSED
 
 
+@pytest.mark.parametrize("what", ["left_out", "renamed", "evidence", "detector", "columns"])
+def test_an_amended_plan_keeps_its_evidence(house: House, what: str) -> None:
+    """The officer decides on what the detector found, not on what the steward says it found."""
+    dataset = profiled(house)
+    with tenant_scope(house.id):
+        stored = dataset.plans.get()
+        plan = stored.as_json()
+        match what:
+            case "left_out":
+                plan["columns"].pop(0)
+            case "renamed":
+                plan["columns"][0]["name"] = "nothing"
+            case "evidence":
+                plan["columns"][0]["evidence"]["findings"] = []
+            case "detector":
+                plan["detector"] = "better.than.before"
+            case "columns":
+                del plan["columns"]
+        assert (
+            code_of(lambda: datasets.amend_plan(house.steward, dataset, plan=plan, changed=1))
+            == "recognition.plan_invalid"
+        )
+        assert dataset.plans.get() == stored
+
+
 def test_who_approves_anew_after_a_day_gets_a_code(house: House) -> None:
     """They hold both roles; another person has filled the one they had filled."""
     both = make_user("both", house.tenant, Role.OFFICER, Role.TENANT_ADMIN)
