@@ -90,5 +90,6 @@ def _nice(low: float, high: float) -> list[float]:
 
 
 def _whole(end: int) -> list[int]:
-    """Marks on whole steps from 0 to the end."""
-    return sorted({round(end * i / _TICKS) for i in range(_TICKS + 1)})
+    """Round marks on whole steps, from 0 to the end or just before it."""
+    marks = _nice(0.0, float(end))
+    return [int(mark) for mark in marks if mark <= end and mark == int(mark)]

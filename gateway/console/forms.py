@@ -233,3 +233,9 @@ class KeyForm(forms.Form):
     mode = forms.ChoiceField(
         label=_("Mode"), choices=KeyMode.choices, widget=widgets.UnfoldAdminSelectWidget()
     )
+
+    def __init__(self, *args: Any, charged_only: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if charged_only:
+            live = [(KeyMode.LIVE.value, KeyMode.LIVE.label)]
+            self.fields["mode"].choices = live  # type: ignore[attr-defined]  # a choice field

@@ -88,7 +88,7 @@ class Licenses(Section):
             "state_label": STATES[state],
             "features": [str(Feature(name).label) for name in row.features],
             "keys": [(key, state_of(key), STATES[state_of(key)]) for key in row.keys.all()],
-            "key_form": KeyForm()
+            "key_form": KeyForm(charged_only=_is_customer(request, row))
             if state == "active" and may(Permission.KEY_ISSUE, row).allowed
             else None,
             "may_revoke": state != "revoked" and may(Permission.LICENSE_REVOKE, row).allowed,
@@ -141,10 +141,9 @@ class Licenses(Section):
     def key(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Issue a key. This answer is the only place where its secret ever stands."""
         license_: License = self.one(request, object_id)
-        form = KeyForm(request.POST)
-        said = form.cleaned_data if form.is_valid() else {"name": ""}
+        name, mode = request.POST.get("name", ""), request.POST.get("mode", "")
         try:
-            issued = issue_key(person(request), license_, **said)
+            issued = issue_key(person(request), license_, name=name, mode=mode)
         except DomainError as error:
             return self.page(request, license_, error)
         page = self.page(request, license_, secret=issued.secret, issued=issued.key)
@@ -209,6 +208,11 @@ class Keys(Section):
             lambda: revoke_key(person(request), key.license, key=key),
             gettext("The key is revoked."),
         )
+
+
+def _is_customer(request: HttpRequest, license_: License) -> bool:
+    """Whether who asks received the license, and gave it not: their keys are all charged."""
+    return person(request).tenant_id != license_.tenant_id
 
 
 def _offered(request: HttpRequest) -> dict[str, list[tuple[str, str]]]:

@@ -51,6 +51,13 @@ class Row:
         return self.column.evidence
 
     @property
+    def distinct(self) -> str:
+        """How many different values; above the sample's size it is an estimate, and says so."""
+        found = self.column.evidence
+        about = "≈ " if found.distinct > found.scanned else ""
+        return f"{about}{min(found.distinct, found.rows):,}"
+
+    @property
     def samples(self) -> tuple[str, ...]:
         """Masked shapes of values."""
         return self.column.evidence.samples[:3]

@@ -159,6 +159,7 @@ SENTENCES: Final[dict[str, Promise]] = {
     "license.quota_invalid": _("A quota is a whole number of at least 1."),
     "license.revoked": _("The license was revoked."),
     "license.term_invalid": _("A license ends after it starts, and not in the past."),
+    "key.mode_refused": _("Only who gave the license issues a key whose calls are not charged."),
     "key.mode_unknown": _("A key is live or test."),
     "key.name_invalid": _("A key needs a name of 1 to 80 characters."),
     "key.revoked": _("This key was revoked already."),

@@ -163,3 +163,18 @@ def test_djangos_own_forms_are_not_routed() -> None:
         prefix = f"{model._meta.app_label}_{model._meta.model_name}"
         assert f"{prefix}_change" in names
         assert not {f"{prefix}_add", f"{prefix}_delete", f"{prefix}_history"} & names
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "said"),
+    [
+        ("/admin/audit/auditentry/", 403, "您的角色不允许此操作。"),
+        ("/admin/training/run/nothing/", 404, "未找到"),
+    ],
+)
+def test_a_refusal_is_a_page_in_the_readers_language(
+    world: World, address: str, status: int, said: str
+) -> None:
+    response = world.client("engineer").get(address, headers={"accept-language": "zh-CN"})
+    assert response.status_code == status
+    assert said in response.content.decode()

@@ -30,7 +30,7 @@ def test_the_secret_is_shown_once(world: World) -> None:
 
 def test_the_customers_admin_issues_keys_for_their_own_license(world: World) -> None:
     response = world.client("customer").post(
-        f"/admin/gateway/license/{world.license.pk}/key/", {"name": "batch", "mode": "test"}
+        f"/admin/gateway/license/{world.license.pk}/key/", {"name": "batch", "mode": "live"}
     )
     assert response.status_code == 200
     assert re.search(PATTERN, response.content.decode())
@@ -51,4 +51,14 @@ def test_who_may_not_gets_no_secret(world: World) -> None:
         f"/admin/gateway/license/{world.license.pk}/key/", {"name": "mine", "mode": "live"}
     )
     assert response.status_code == 403
+    assert not re.search(PATTERN, response.content.decode())
+
+
+def test_a_customer_is_not_offered_a_key_that_is_not_charged(world: World) -> None:
+    page = f"/admin/gateway/license/{world.license.pk}/"
+    assert 'value="test"' not in world.client("customer").get(page).content.decode()
+    assert 'value="test"' in world.client("platform").get(page).content.decode()
+    response = world.client("customer").post(page + "key/", {"name": "batch", "mode": "test"})
+    assert response.status_code == 403
+    assert "key.mode_refused" in response.content.decode()
     assert not re.search(PATTERN, response.content.decode())
