@@ -5,7 +5,8 @@ are little-endian float64 blobs with their SHA-256; single measured numbers are 
 strings that read back as the same double.
 
 Two grades. *consistent*: the record agrees with itself: digests, lengths, the seed, and additivity
-within the stated tolerance. That proves arithmetic, not accuracy. *reproduced*
+within the stated tolerance. That proves arithmetic, not accuracy; that it is the record which was
+made with the answer, the digest in the log's entry proves. *reproduced*
 (`audit.explanations.reproduce`): the computation was run again and gave the same attributions.
 """
 
@@ -14,16 +15,18 @@ import binascii
 import hashlib
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from audit.errors import AuditError, Kind
+from audit.canonical import digest
+from audit.errors import AuditError, CanonicalError, Kind
 
 FORMAT: Final = "portcullis/explanation/1"
 RESIDUAL_TOLERANCE: Final = 1e-6  # float32 networks: batch sizes move a score by about 1e-7
 REPRODUCTION_TOLERANCE: Final = 1e-6
+ORIGINS: Final = ("synthetic", "public")  # what a background may be: rows that nobody is
 EXACT: Final = "shap.explainers.ExactExplainer"
 PERMUTATION: Final = "shap.explainers.PermutationExplainer"
 
@@ -87,20 +90,23 @@ def unblob(stored: Mapping[str, str]) -> tuple[float, ...]:
     return struct.unpack(f"<{len(packed) // 8}d", packed)
 
 
-def verify_record(record: Mapping[str, Any]) -> Verdict:
-    """Check a record against itself.
+def verify_record(record: Mapping[str, Any], *, committed: str | None = None) -> Verdict:
+    """Check a record against itself, and against what the log committed to.
 
-    1. its format is known;
+    0. it is the record whose digest the log's entry holds (`committed`): a forger can make any
+       other one consistent, so that without this the rest proves no more than arithmetic;
+    1. its format is known, and method, features, background and parameters are such as are written;
     2. the seed follows from record id and model digest;
     3. attributions and standard errors are the blobs that their digests name, one for each feature;
     4. every number is finite;
     5. the stated residual is output - base value - Σ attributions;
     6. it is within the stated tolerance, and the tolerance is not wider than this verifier's.
     """
+    if committed is not None and not _is(record, committed):  # 0.
+        return Verdict(Grade.BROKEN, ("committed",))
     failed: list[str] = []
     try:
-        if record["format"] != FORMAT:  # 1.
-            failed.append("format")
+        failed.extend(_strange(record))  # 1.
         if record["seed"] != seed_of(record["record_id"], record["model_digest"]).hex():  # 2.
             failed.append("seed")
         features = record["features"]
@@ -125,6 +131,33 @@ def verify_record(record: Mapping[str, Any]) -> Verdict:
     except (KeyError, TypeError, ValueError, AttributeError):
         failed.append("malformed")
     return Verdict(Grade.BROKEN if failed else Grade.CONSISTENT, tuple(failed))
+
+
+def _is(record: Mapping[str, Any], committed: str) -> bool:
+    try:
+        return digest(dict(record)) == committed
+    except CanonicalError:
+        return False
+
+
+def _strange(record: Mapping[str, Any]) -> Iterator[str]:
+    """What is not as `audit.explanations.explain_row` writes it."""
+    features, parameters = record["features"], record["parameters"]
+    counted = ["background_rows"]
+    if record["method"] == PERMUTATION:
+        counted.append("permutations")
+    if record["format"] != FORMAT:
+        yield "format"
+    if record["method"] not in {EXACT, PERMUTATION}:
+        yield "method"
+    if not all(isinstance(name, str) for name in features) or len(set(features)) != len(features):
+        yield "features"
+    if not record["background_origin"].startswith(ORIGINS):
+        yield "background"
+    if parameters["link"] != "identity" or not all(
+        type(parameters.get(name)) is int and parameters[name] > 0 for name in counted
+    ):
+        yield "parameters"
 
 
 def shown(record: Mapping[str, Any], *, top: int = 5, places: int = 3) -> dict[str, Any]:

@@ -8,7 +8,7 @@ rows would be a release about them.
 Up to ten features are explained exactly (every coalition); more, by antithetic permutations. shap's
 permutation explainer draws from NumPy's global generator, so each row gets a fresh explainer, under
 a lock, with a seed that follows from record id and model digest, and the generator's state is put
-back.
+back. The exact explainer draws nothing, and waits for nobody.
 
 Imports shap (a second): only what explains imports this module.
 """
@@ -27,6 +27,7 @@ from audit.canonical import digest
 from audit.explanation_records import (
     EXACT,
     FORMAT,
+    ORIGINS,
     PERMUTATION,
     REPRODUCTION_TOLERANCE,
     RESIDUAL_TOLERANCE,
@@ -76,7 +77,7 @@ class Background:
             raise ExplanationError("a background needs features and rows")
         if any(len(row) != len(self.features) for row in self.rows):
             raise ExplanationError("a background row has another number of cells")
-        if not self.origin.startswith(("synthetic", "public")):
+        if not self.origin.startswith(ORIGINS):
             raise ExplanationError(
                 "a background must be declared synthetic or public",
                 code="explanation.background_private",
@@ -175,18 +176,24 @@ def explain_row(
 
 
 def reproduce(
-    record: Mapping[str, Any], predict: Predict, row: Sequence[Cell], background: Background
+    record: Mapping[str, Any],
+    predict: Predict,
+    row: Sequence[Cell],
+    background: Background,
+    *,
+    committed: str | None = None,
 ) -> Verdict:
     """Check a record and run it again: *reproduced* if every attribution is within tolerance.
 
-    A broken record is not run. A background with another digest is a failed check, not a re-run
-    against something else.
+    `committed` is the digest in the log's entry (`verify_record`). A broken record is not run. A
+    background with another digest is a failed check, not a re-run against something else.
     """
-    verdict = verify_record(record)
+    verdict = verify_record(record, committed=committed)
     if verdict.grade is Grade.BROKEN:
         return verdict
     if (
         record["background_digest"] != background.digest()
+        or record["background_origin"] != background.origin
         or tuple(record["features"]) != background.features
     ):
         return Verdict(Grade.BROKEN, ("background",))
@@ -246,15 +253,15 @@ def _attribute(
     if not (np.isfinite(alone).all() and np.isfinite(against).all()):
         raise ExplanationError("a score is not finite", code="explanation.not_finite")
     masker = shap.maskers.Independent(references, max_samples=len(references))
-    with _GLOBAL_GENERATOR:
-        state = np.random.get_state()  # noqa: NPY002 - shap draws from the global generator
-        try:
-            if method == EXACT:
-                explained = shap.explainers.ExactExplainer(score, masker)(
-                    subject, max_evals=2**width, silent=True
-                )
-                errors = np.zeros(width)
-            else:
+    if method == EXACT:
+        explained = shap.explainers.ExactExplainer(score, masker)(
+            subject, max_evals=2**width, silent=True
+        )
+        errors = np.zeros(width)
+    else:
+        with _GLOBAL_GENERATOR:
+            state = np.random.get_state()  # noqa: NPY002 - shap draws from the global generator
+            try:
                 explained = shap.explainers.PermutationExplainer(
                     score, masker, seed=np.frombuffer(seed, dtype="<u4")
                 )(
@@ -263,9 +270,9 @@ def _attribute(
                     error_bounds=True,
                     silent=True,
                 )
-                errors = np.asarray(explained.error_std[0]) / np.sqrt(2 * permutations)
-        finally:
-            np.random.set_state(state)  # noqa: NPY002 - as above
+            finally:
+                np.random.set_state(state)  # noqa: NPY002 - as above
+        errors = np.asarray(explained.error_std[0]) / np.sqrt(2 * permutations)
     return _Attributed(
         output=float(alone[0]),
         base=float(against.mean()),

@@ -86,9 +86,9 @@ class Denial:
         return self.error(self.detail, code=self.code)
 
 
-def revoked(key: KeyFacts, now: datetime) -> bool:
-    """Whether a key was revoked."""
-    return key.revoked_at is not None and key.revoked_at <= now
+def revoked(key: KeyFacts) -> bool:
+    """Whether a key was revoked, whenever: the revoking machine's clock may run ahead of ours."""
+    return key.revoked_at is not None
 
 
 def expired(key: KeyFacts, now: datetime) -> bool:
@@ -103,7 +103,7 @@ DENIALS: Final = (
         "key.revoked",
         "this API key was revoked",
         CredentialError,
-        lambda call: revoked(call.key, call.now),
+        lambda call: revoked(call.key),
     ),
     Denial(
         "key.expired",
@@ -172,7 +172,7 @@ DENIALS: Final = (
 
 def judge_key(key: KeyFacts, now: datetime) -> Denial | None:
     """The first denial that concerns the key alone: judged for every door that a key opens."""
-    if revoked(key, now):
+    if revoked(key):
         return DENIALS[0]
     return DENIALS[1] if expired(key, now) else None
 

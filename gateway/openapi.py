@@ -68,6 +68,8 @@ def document_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 problems |= _WITH_NAME
             for status, description in problems.items():
                 operation["responses"].setdefault(status, _response(description))
+            # By the web server, before us, in words of its own.
+            operation["responses"].setdefault("414", {"description": "The address is too long."})
     return result
 
 

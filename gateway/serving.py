@@ -17,7 +17,7 @@ from governance.scoping import across_tenants
 from training.backgrounds import ORIGIN, synthetic_background
 from training.features import FeatureSpec
 from training.models import ModelVersion
-from training.serving import LoadedModel, ModelCache
+from training.serving import PLACES, LoadedModel, ModelCache
 
 MODELS: Final = ModelCache()
 THRESHOLD: Final = 0.5
@@ -73,7 +73,8 @@ def score(
         commitment: the keyed hash of the row that the log and the record hold.
 
     Raises:
-        ServingError: the background is not the registered one.
+        ServingError: the background is not the registered one, or the explanation is of another
+            output than the score.
         ExplanationError: a score is not finite.
     """
     probability = float(model.predict_proba([row])[0])
@@ -88,6 +89,11 @@ def score(
             model_digest=model.digest,
             input_commitment=commitment,
         )
+        if abs(float(record["output"]) - probability) > 10**-PLACES:
+            raise ServingError(
+                "the explanation is of another output than the answer",
+                code="serving.explanation_differs",
+            )
     label = target.positive if probability >= THRESHOLD else target.negative
     return Scored(probability, label, record)
 

@@ -11,7 +11,7 @@ from audit.recording import Record, action
 from gateway import keys, peppers
 from gateway.models import ApiKey, KeyMode, License
 from gateway.moments import microseconds
-from governance.errors import ConflictError, InvalidError, NotFoundError
+from governance.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from governance.permissions import Permission
 from governance.rbac import UserActor
 
@@ -39,10 +39,12 @@ def issue_key(
     """Make a key for the license's customer.
 
     `name` is what people call it, and stays out of the log. The mode is "live", or "test": counted
-    and never charged. A key ends with its license, or before it if told so.
+    and never charged, so that only the license's owner gives one away. A key ends with its license,
+    or before it if told so.
 
     Raises:
         InvalidError: `key.name_invalid`, `key.mode_unknown`, `key.term_invalid`.
+        RefusedError: `key.mode_refused`: a test key is asked for by the customer.
         ConflictError: `license.revoked`, `license.expired`: there is nothing to open.
     """
     now = timezone.now()
@@ -56,6 +58,12 @@ def issue_key(
     if mode not in KeyMode.values:
         raise InvalidError("the modes are live and test", code="key.mode_unknown", pointer="/mode")
     license_ = License.objects.get(pk=license_.pk)  # as it is now, in this transaction
+    if mode == KeyMode.TEST and actor.tenant_id != license_.tenant_id:
+        raise RefusedError(
+            "only who gave the license issues a key whose calls are not charged",
+            code="key.mode_refused",
+            pointer="/mode",
+        )
     if license_.revoked_at is not None:
         raise ConflictError("the license was revoked", code="license.revoked")
     if license_.expires_at <= now:

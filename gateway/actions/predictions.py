@@ -13,9 +13,10 @@ from audit.explanation_records import shown
 from audit.recording import Record, action
 from gateway import metering
 from gateway.authentication import KeyActor
-from gateway.errors import InFlightError
+from gateway.errors import InFlightError, LicenseError
 from gateway.licensing import Call
 from gateway.models import License, Prediction
+from gateway.releases import still_released
 from governance.permissions import Permission
 from training.models import ModelVersion
 
@@ -57,8 +58,10 @@ def serve_prediction(
     """
     now = timezone.now()
     metering.take(answered.call, at=now)
-    metering.touch(actor.facts, at=now)
     version = answered.version
+    if not still_released(version):
+        raise LicenseError("this version was withdrawn meanwhile", code="model.not_released")
+    metering.touch(actor.facts, at=now)
     told = None if answered.explanation is None else _told(answered.explanation)
     answer: dict[str, Any] = {
         "prediction": str(answered.id),

@@ -16,7 +16,7 @@ from rest_framework.viewsets import ViewSet
 
 from audit.events import is_code
 from audit.models import AuditEntry
-from gateway.api.doors import Body, Door, checked, paged
+from gateway.api.doors import Body, Door, Pages, checked, paged
 from gateway.bindings import binds_action, scoped_read
 from gateway.catalog import missing
 from governance.actions.evidence import grant_bundle
@@ -53,6 +53,7 @@ class Entries(Door, ViewSet):
     """Entries of the caller's tenant."""
 
     serializer_class = EntryShown
+    pagination_class = Pages  # read by the schema
 
     @extend_schema(
         responses=EntryShown(many=True),

@@ -1,8 +1,7 @@
 """`/api/v1/models`: models of one's own, and licensed ones."""
 
-from typing import Any
+from typing import Any, Final
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.decorators import action as route
@@ -18,6 +17,9 @@ from governance.lookup import find
 from governance.permissions import Permission
 from training.actions.models import propose_release, withdraw_model
 from training.models import Model, ModelVersion
+
+# Null where no version is released.
+_OBJECT_OR_NULL: Final = {"type": ["object", "null"], "additionalProperties": {}}
 
 
 class VersionShown(serializers.ModelSerializer[ModelVersion]):
@@ -56,13 +58,13 @@ class ModelDetail(ModelShown):
     class Meta(ModelShown.Meta):
         fields = (*ModelShown.Meta.fields, "card", "input_schema")
 
-    @extend_schema_field(OpenApiTypes.OBJECT)
+    @extend_schema_field(_OBJECT_OR_NULL)
     def get_card(self, model: Model) -> Any:
         """The released version's card."""
         version = released_version(model.id)
         return None if version is None else version.card
 
-    @extend_schema_field(OpenApiTypes.OBJECT)
+    @extend_schema_field(_OBJECT_OR_NULL)
     def get_input_schema(self, model: Model) -> Any:
         """JSON Schema of a row."""
         # torch is loaded by who asks for a model, not with the addresses.

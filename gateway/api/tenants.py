@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from gateway.api.doors import Body, Door, checked, paged
+from gateway.api.doors import Body, Door, Pages, checked, paged
 from gateway.bindings import binds_action, scoped_read
 from gateway.catalog import find_tenant, tenants_for
 from governance.actions.tenants import create_tenant
@@ -41,6 +41,7 @@ class Tenants(Door, ViewSet):
     """Organizations that the caller may see."""
 
     serializer_class = TenantShown
+    pagination_class = Pages  # read by the schema
 
     @extend_schema(responses=TenantShown(many=True))
     def list(self, request: Request) -> Response:

@@ -5,10 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from django.db import connections
 
 ROOT: Final = Path(__file__).parents[2]
+
+
+def database_url() -> str:
+    """The test database, as another process reaches it."""
+    parts = connections["default"].settings_dict
+    if connections["default"].vendor == "sqlite":
+        return f"sqlite:///{parts['NAME']}"
+    user, password = quote(parts["USER"], safe=""), quote(parts["PASSWORD"], safe="")
+    return f"postgresql://{user}:{password}@{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"
 
 
 def forked(home: Path, what: str, *arguments: str, at_once: bool = False) -> list[int]:

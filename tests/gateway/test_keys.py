@@ -13,7 +13,7 @@ from gateway.actions.keys import Issued, revoke_key
 from gateway.errors import CredentialError
 from gateway.keys import KeyCache, KeyFacts
 from gateway.models import ApiKey, KeyMode, Pepper
-from governance.errors import ConflictError, InvalidError, NotFoundError
+from governance.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from governance.scoping import across_tenants, tenant_scope
 from governance.vault import rotate_root
 from tests.factories.gateway import Shop, make_customer, make_key, make_license, make_shop
@@ -166,6 +166,17 @@ class TestAuthentication:
             issued: Issued = issue_key(shop.admin, shop.license, name="ours")
             revoke_key(shop.admin, shop.license, key=issued.key)
         assert make_key(shop.house, shop.license).key.public_id != issued.key.public_id
+
+    def test_a_customer_does_not_issue_what_is_never_charged(self, shop: Shop) -> None:
+        """A test key opens the real model: only who sells it may give calls away."""
+        from gateway.actions.keys import issue_key
+
+        with tenant_scope(shop.customer.id), pytest.raises(RefusedError) as caught:
+            issue_key(shop.admin, shop.license, name="free", mode=KeyMode.TEST)
+        assert caught.value.stable_code == "key.mode_refused"
+        entry = AuditEntry.objects.filter(event="key.issued").latest("at")
+        assert (entry.outcome, json_reason(entry)) == ("denied", "key.mode_refused")
+        assert make_key(shop.house, shop.license, mode=KeyMode.TEST).key.mode == KeyMode.TEST
 
 
 def json_reason(entry: AuditEntry) -> str:

@@ -5,11 +5,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from urllib.parse import quote
 
 import pytest
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connections
 
 from audit.models import AuditEntry
 from gateway import keys
@@ -20,6 +19,7 @@ from gateway.models import Prediction, UsageEvent
 from gateway.settings.env import BASE_DIR
 from governance.scoping import across_tenants, tenant_scope
 from tests.factories.gateway import Shop, answered, charge, make_shop
+from tests.factories.processes import database_url
 
 QUOTA, WORKERS, TRIES = 20, 4, 8
 
@@ -95,7 +95,7 @@ def test_processes_never_over_admit() -> None:
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "gateway.settings.test",
         "PORTCULLIS_TEST_HOME": str(settings.PORTCULLIS_HOME),
-        "DATABASE_URL": _database_url(),
+        "DATABASE_URL": database_url(),
     }
     racers = [
         subprocess.Popen(
@@ -116,12 +116,3 @@ def _check_race(shop: Shop, admitted: int) -> None:
     assert shop.reload().used == QUOTA
     assert rows() == (QUOTA, QUOTA)
     assert sorted(outcomes()) == ["denied"] * (WORKERS * TRIES - QUOTA) + ["done"] * QUOTA
-
-
-def _database_url() -> str:
-    """The test database, as another process reaches it."""
-    parts = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{parts['NAME']}"
-    user, password = quote(parts["USER"], safe=""), quote(parts["PASSWORD"], safe="")
-    return f"postgresql://{user}:{password}@{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"

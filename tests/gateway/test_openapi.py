@@ -10,7 +10,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.keys import PATTERN, generate
 from gateway.models import KeyMode
+from governance.models import User
+from governance.scoping import tenant_scope
 from tests.factories.gateway import ROW, make_shop
+from training.actions.models import withdraw_model
 
 CONTENT = "application/problem+json"
 
@@ -97,3 +100,35 @@ def test_the_pages_need_no_other_host() -> None:
     schema, docs = Client().get("/api/schema"), Client().get("/api/docs")
     assert (schema.status_code, docs.status_code) == (200, 200)
     assert not re.search(r"(?:src|href)=\"https?://", docs.content.decode())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("released", [True, False], ids=["released", "withdrawn"])
+def test_every_read_is_what_the_document_says(document: dict[str, Any], released: bool) -> None:  # noqa: FBT001 - a column
+    from jsonschema import Draft202012Validator
+
+    shop = make_shop()
+    if not released:
+        with tenant_scope(shop.house.id):
+            withdraw_model(shop.house.officer, shop.version)
+    client = Client()
+    client.force_login(User.objects.get(pk=shop.house.owner.user_id))
+    checked = 0
+    for address, operations in document["paths"].items():
+        if "get" not in operations or address == "/api/v1/receipts/{prediction}":
+            continue
+        listed = address.split("{", maxsplit=1)[0].rstrip("/")
+        rows = client.get(listed).json()["results"]
+        if "{" in address and not rows:
+            continue
+        names = (
+            [rows[0][name] for name in ("public_id", "slug", "license", "id") if name in rows[0]]
+            if rows
+            else [""]
+        )
+        told = client.get(re.sub(r"\{\w+\}", str(names[0]), address))
+        assert told.status_code == 200, address
+        schema = operations["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        Draft202012Validator({**schema, "components": document["components"]}).validate(told.json())
+        checked += 1
+    assert checked >= 15

@@ -447,6 +447,66 @@ def test_an_unforeseen_fault_is_opaque_outside_and_recorded_inside(
     assert (entry["outcome"], entry["reason"]) == ("failed", "internal")
 
 
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        (_revoke_key, 401, "key.revoked"),
+        (_key(expires_at=PAST), 401, "key.expired"),
+        (_revoke_license, 403, "license.revoked"),
+        (_license(starts_at=PAST - timedelta(days=1), expires_at=PAST), 403, "license.expired"),
+        (_license(quota=5, used=5), 429, "license.quota_exhausted"),
+        (_withdraw, 403, "model.not_released"),
+    ],
+    ids=["key revoked", "key expired", "license revoked", "license expired", "quota", "withdrawn"],
+)
+def test_what_ends_while_a_call_is_computed_ends_the_call(
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Shop], None],
+    status: int,
+    code: str,
+) -> None:
+    """However long a model thinks: what is charged is judged in the transaction that charges."""
+    score = serving.score
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        change(shop)
+        return score(*args, **kwargs)
+
+    monkeypatch.setattr(serving, "score", slow)
+    response = call(shop.secret, verb="explain")
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    entry = entries("prediction.served")[-1]
+    assert (entry["outcome"], entry["reason"]) == ("denied", code)
+    assert (usage(), predictions()) == ([], [])
+
+
+def test_a_score_and_its_explanation_are_of_one_output(shop: Shop) -> None:
+    """What the customer saw, what the record explains and what the log holds: one number."""
+    answer = call(shop.secret, verb="explain").json()
+    [stored], [entry] = predictions(), entries("prediction.served")
+    assert stored.explanation is not None
+    assert f"{float(stored.explanation['output']):.6f}" == entry["facts"]["output"]
+    assert entry["facts"]["output"] == f"{answer['score']:.6f}"
+    assert answer["explanation"]["record"] == entry["facts"]["explanation"]
+
+
+def test_an_explanation_of_another_output_is_not_served(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from audit import explanations
+
+    explain = explanations.explain_row
+
+    def of_another(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {**explain(*args, **kwargs), "output": "0.123"}
+
+    monkeypatch.setattr(explanations, "explain_row", of_another)
+    response = call(shop.secret, verb="explain")
+    assert (response.status_code, response.json()["code"]) == (500, "serving.explanation_differs")
+    assert shop.reload().used == 0
+
+
 def test_last_use_is_written_once_a_minute(shop: Shop) -> None:
     call(shop.secret)
     with across_tenants(reason="a test looks"):

@@ -1,0 +1,183 @@
+"""Real worker processes: revocation reaches each, a key is answered once, a crash costs nothing."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.utils import timezone
+
+from gateway.actions.keys import revoke_key
+from gateway.models import CallClaim
+from gateway.processes import Command, Processes, free_port, wait_for_port
+from gateway.settings.env import BASE_DIR
+from governance.scoping import across_tenants, tenant_scope
+from tests.factories.gateway import ROW, Shop, make_shop
+from tests.factories.processes import database_url
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+
+LAW = 5.0  # seconds
+# What a process does at the worst moment: it is gone, and nothing that it meant to do is done.
+CRASH = """
+import os, sys
+import django
+django.setup()
+from django.test import Client
+import gateway.calls, gateway.receipts, gateway.serving
+module, name = sys.argv[1].rsplit(".", 1)
+setattr(sys.modules[module], name, lambda *_, **__: os._exit(9))
+Client().post(
+    "/api/v1/models/income/predict", data=sys.argv[2], content_type="application/json",
+    headers={"Authorization": "Bearer " + sys.argv[3], "Idempotency-Key": "order"},
+)
+"""
+
+
+def environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "gateway.settings.test",
+        "PORTCULLIS_TEST_HOME": str(settings.PORTCULLIS_HOME),
+        "DATABASE_URL": database_url(),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@dataclass(frozen=True)
+class Server:
+    """gunicorn with two workers, on the test's database."""
+
+    port: int
+
+    def ask(self, address: str, secret: str, *, row: object = None, key: str = "") -> Any:
+        """Status and body; a connection of its own, so that either worker may take it."""
+        body = None if row is None else json.dumps({"row": row}).encode()
+        headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+        if key:
+            headers["Idempotency-Key"] = key
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/v1/{address}", data=body, headers=headers
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - loopback
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return make_shop()
+
+
+@pytest.fixture
+def server(shop: Shop) -> Iterator[Server]:  # the shop stands before its doors open
+    port = free_port()
+    start = f"-m gunicorn gateway.wsgi --bind 127.0.0.1:{port} --workers 2 --threads 4"
+    quiet = "--log-level warning --no-control-socket"
+    command = Command("web", (sys.executable, *start.split(), *quiet.split()), environment())
+    with Processes([command], write=lambda _: None):
+        wait_for_port("127.0.0.1", port, seconds=60)
+        yield Server(port)
+
+
+def test_a_revoked_key_is_refused_by_every_worker_within_the_law(
+    shop: Shop, server: Server
+) -> None:
+    def asked(_: int) -> int:
+        status: int = server.ask("usage", shop.secret)[0]
+        return status
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(asked, range(64))) == {200}  # each worker remembers the key now
+        with tenant_scope(shop.house.id):
+            revoke_key(shop.house.platform, shop.license, key=shop.issued.key)
+        revoked = time.monotonic()
+        # A charged call is judged by the database once more: it is refused at once.
+        assert server.ask("models/income/predict", shop.secret, row=ROW)[0] == 401
+        opened = revoked
+        while time.monotonic() - revoked < LAW:
+            began = time.monotonic()
+            if 200 in set(pool.map(asked, range(8))):
+                opened = began
+            time.sleep(0.1)
+        assert opened - revoked < LAW
+        assert set(pool.map(asked, range(64))) == {401}
+    assert shop.reload().used == 0
+
+
+def test_one_key_sent_by_many_at_once_is_one_charge(shop: Shop, server: Server) -> None:
+    def asked(_: int) -> Any:
+        return server.ask("models/income/predict", shop.secret, row=ROW, key="order")
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(asked, range(24)))
+    assert {status for status, _ in told} <= {200, 409}, told
+    answers = [body for status, body in told if status == 200]
+    assert answers
+    assert all(body == answers[0] for body in answers)
+    assert {body["code"] for status, body in told if status == 409} <= {"idempotency.in_flight"}
+    assert asked(0) == (200, answers[0])
+    assert shop.reload().used == 1
+    with across_tenants(reason="a test looks"):
+        assert not CallClaim.objects.exists()
+
+
+def _crash(shop: Shop, where: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CRASH, where, json.dumps({"row": ROW}), shop.secret],
+        env={**environment(), "PYTHONPATH": str(BASE_DIR)},
+        cwd=BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 9, done.stderr
+
+
+def _again(shop: Shop) -> Any:
+    return Client(raise_request_exception=False).post(
+        "/api/v1/models/income/predict",
+        data={"row": ROW},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {shop.secret}", "Idempotency-Key": "order"},
+    )
+
+
+@pytest.mark.parametrize("where", ["gateway.serving.score", "gateway.calls.serve_prediction"])
+def test_a_crash_before_the_commit_costs_nothing_and_holds_the_key_for_a_minute(
+    shop: Shop, where: str
+) -> None:
+    _crash(shop, where)
+    assert shop.reload().used == 0
+    waiting = _again(shop)
+    assert (waiting.status_code, waiting.json()["code"]) == (409, "idempotency.in_flight")
+    with across_tenants(reason="a test lets a minute pass"):
+        claim = CallClaim.objects.get()
+        assert (claim.held_until - timezone.now()).total_seconds() < 61
+        CallClaim.objects.update(held_until=timezone.now())
+    assert _again(shop).status_code == 200
+    assert shop.reload().used == 1
+    with across_tenants(reason="a test looks"):
+        assert not CallClaim.objects.exists()
+
+
+def test_a_crash_after_the_commit_is_replayed_without_charge(shop: Shop) -> None:
+    _crash(shop, "gateway.receipts.receipt_for")
+    assert shop.reload().used == 1
+    replayed = _again(shop)
+    assert (replayed.status_code, replayed["Idempotent-Replayed"]) == (200, "true")
+    assert shop.reload().used == 1
