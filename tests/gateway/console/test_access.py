@@ -178,3 +178,13 @@ def test_a_refusal_is_a_page_in_the_readers_language(
     response = world.client("engineer").get(address, headers={"accept-language": "zh-CN"})
     assert response.status_code == status
     assert said in response.content.decode()
+
+
+def test_lists_and_pages_take_no_post(world: World) -> None:
+    client = world.client("owner")
+    addresses = [*(f"/admin/{section}/" for section in SECTIONS), *world.pages().values()]
+    before = fingerprint("django_session")
+    assert {address: client.post(address).status_code for address in addresses} == dict.fromkeys(
+        addresses, 405
+    )
+    assert fingerprint("django_session") == before
