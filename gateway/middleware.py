@@ -13,7 +13,8 @@ from gateway import logs
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-_ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+# Hexadecimal alone, as a UUID or a trace id is: it stands in the log for ever, and a name must not.
+_ACCEPTED_ID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f-]{8,40}")
 _SESSION_KEY: Final = re.compile(r"[a-z0-9]{32}")  # of django.contrib.sessions.backends.base
 
 # The console's Alpine.js compiles its attributes, hence unsafe-eval; unfold and Swagger style

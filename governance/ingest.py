@@ -21,6 +21,7 @@ from governance.leases import Lease
 from governance.models import Dataset
 from governance.models.datasets import DatasetState, entity_totals
 from governance.permissions import ProposalKind
+from governance.pulse import Pulse
 from governance.rbac import UserActor, ingest_worker
 from governance.recognition.plan import ColumnPlan
 from governance.recognition.presidio import detector_version
@@ -56,7 +57,8 @@ def _work(job_id: UUID, stage: str, do: Callable[[Dataset, Lease], None]) -> Non
         dataset = Dataset.objects.get(pk=lease.subject.partition(":")[2])
         try:
             _refuse_to_go_round(lease)
-            do(dataset, lease)
+            with Pulse(lease):
+                do(dataset, lease)
         except LostLeaseError:
             _log.warning("job %s went to another worker", job_id)
         except DomainError as error:
@@ -215,7 +217,7 @@ class _Digesting:
 
 
 def _source(dataset: Dataset) -> Any:
-    if dataset.source is None:
+    if dataset.source is None or dataset.source.kind != "quarantine":
         raise ConflictError("this dataset's file is gone", code="dataset.source_gone")
     return open_object(dataset.source)
 

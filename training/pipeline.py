@@ -53,7 +53,7 @@ from training.mechanisms import Mechanism, Purpose
 from training.models import Run, RunPoint, RunState
 from training.networks import build
 from training.planning import check_unchanged, with_features
-from training.pulse import Pulse
+from governance.pulse import Pulse
 from training.randomness import Source, secure_source
 from training.split import held_out_rows
 from training.write_ahead import write_ahead

@@ -25,7 +25,7 @@ from governance.models import (
 from governance.models.datasets import DatasetState, entity_totals
 from governance.models.jobs import JobState
 from governance.naming import taken_once
-from governance.permissions import Permission, ProposalKind
+from governance.permissions import Permission, ProposalKind, Role
 from governance.rbac import SystemActor, UserActor
 
 PROFILE, ANONYMIZE = "ingest.profile", "ingest.anonymize"
@@ -160,7 +160,10 @@ class Profiled:
 def finish_profile(
     record: Record, actor: SystemActor, dataset: Dataset, *, lease: Lease, found: Profiled
 ) -> ColumnPlanVersion:
-    """Write the profile and propose its column plan, in the name of who uploaded the data.
+    """Write the profile and propose its column plan, in the name of the steward who uploaded it.
+
+    A tenant admin may upload, but only a steward's plan can be carried out: theirs waits until a
+    steward proposes it (`amend_plan`, with or without changes).
 
     Raises:
         LostLeaseError: another worker holds the job now; nothing is written.
@@ -172,7 +175,11 @@ def finish_profile(
     dataset.rows = found.rows
     dataset.columns = found.columns
     dataset.entity_counts = found.entity_counts
-    plan = _propose_plan(dataset, found.plan, found.detector, dataset.uploaded_by_id)
+    uploader = UserActor(dataset.uploaded_by_id, dataset.tenant_id)
+    proposes = Role.STEWARD in uploader.roles()
+    plan = _propose_plan(
+        dataset, found.plan, found.detector, uploader.user_id if proposes else None
+    )
     dataset.save()
     proposal = approvals.latest(ProposalKind.COLUMN_PLAN, dataset)
     record.facts(
@@ -394,6 +401,7 @@ def _evidence(plan: dict[str, Any]) -> bytes:
 def _propose_plan(
     dataset: Dataset, plan: dict[str, Any], detector: str, proposer_id: Any
 ) -> ColumnPlanVersion:
+    """Write a plan and propose it, unless nobody stands behind it (`proposer_id` None)."""
     last = dataset.plans.order_by("-number").first()
     version = ColumnPlanVersion.objects.create(
         tenant_id=dataset.tenant_id,
@@ -404,13 +412,14 @@ def _propose_plan(
         detector=detector,
         created_at=timezone.now(),
     )
-    approvals.propose(
-        ProposalKind.COLUMN_PLAN,
-        dataset,
-        version.payload(),
-        proposer_id=proposer_id,
-        tenant_id=dataset.tenant_id,
-    )
+    if proposer_id is not None:
+        approvals.propose(
+            ProposalKind.COLUMN_PLAN,
+            dataset,
+            version.payload(),
+            proposer_id=proposer_id,
+            tenant_id=dataset.tenant_id,
+        )
     dataset.state = DatasetState.PROPOSED
     dataset.error_code = dataset.error_detail = ""
     return version

@@ -13,7 +13,9 @@ from gateway.middleware import RequestId, SecurityHeaders
     ("offered", "kept"),
     [
         ("0f8fad5b-d9cb-469f-a165-70867728950e", True),
-        ("trace_00000001", True),
+        ("4bf92f3577b34da6a3ce929d0e0e4736", True),
+        ("trace_00000001", False),
+        ("ZhangSan-13800138000", False),
         ("short", False),
         ("x" * 65, False),
         ("line\nbreak-line", False),

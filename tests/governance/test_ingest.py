@@ -11,11 +11,14 @@ from django.utils import timezone
 
 from audit.errors import DomainError
 from audit.models import AuditEntry
-from governance import ingest, leases
+from governance import approvals, ingest, leases
+from governance.actions.datasets import Declared, amend_plan
 from governance.errors import ConflictError, RefusedError
+from governance.intake import take_in
 from governance.models import Dataset, DatasetVersion, Job, StoredObject
 from governance.models.datasets import DatasetState
 from governance.models.jobs import JobState
+from governance.permissions import ProposalKind
 from governance.scoping import across_tenants, tenant_scope
 from governance.tables.writing import read_version
 from governance.vault import open_object
@@ -240,3 +243,23 @@ def test_a_file_that_kills_every_worker_is_given_up(house: House) -> None:
     ingest.profile(job.id)
     dataset.refresh_from_db()
     assert (dataset.state, dataset.error_code) == (DatasetState.FAILED, "job.given_up")
+
+
+def test_what_a_tenant_admin_uploads_waits_for_a_steward(house: House) -> None:
+    with tenant_scope(house.id), leases.doing_it_here():
+        dataset = take_in(
+            house.owner,
+            house.tenant,
+            [PEOPLE_CSV.encode()],
+            Declared("theirs", ("credit-risk-scoring",), subject_column="national_id"),
+        )
+        leases.run_here(dataset.reference)
+        dataset.refresh_from_db()
+        assert dataset.state == DatasetState.PROPOSED
+        assert approvals.latest(ProposalKind.COLUMN_PLAN, dataset) is None
+        plan = dataset.plans.get().as_json()
+        amend_plan(house.steward, dataset, plan=plan, changed=0)
+    approve_plan(house, dataset)
+    leases.run_here(dataset.reference)
+    dataset.refresh_from_db()
+    assert dataset.state == DatasetState.SEALED

@@ -23,7 +23,7 @@ from training.actions.runs import cancel_run
 from training.charges import Charge, Part, cost
 from training.mechanisms import Purpose
 from training.models import Model, ModelState, ModelVersion, Run, RunPoint, RunState
-from training.pulse import Pulse
+from governance.pulse import Pulse
 from training.recomputation import recompute
 from training.serving import LoadedModel
 from training.split import SHARE, held_out_rows

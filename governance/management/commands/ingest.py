@@ -75,10 +75,16 @@ def _told(dataset: Dataset) -> dict[str, Any]:
         "dataset": dataset.name,
         "version": None,
         "proposal": None if proposal is None else str(proposal.id),
-        "status": "queued" if proposal is None else "awaiting_approval",
+        "status": _status(dataset, proposal is not None),
         "rows": dataset.rows,
         "entities": dataset.entity_counts,
     }
+
+
+def _status(dataset: Dataset, proposed: bool) -> str:  # noqa: FBT001 - one fact, one place
+    if proposed:
+        return "awaiting_approval"
+    return "awaiting_proposal" if dataset.state == DatasetState.PROPOSED else "queued"
 
 
 def _split(words: str) -> tuple[str, ...]:
