@@ -13,9 +13,11 @@ from audit.keys import ensure_keys
 from audit.models import AuditEntry
 from audit.sequencer import sequence_once
 from governance.models import Dataset
+from governance.permissions import Role
+from governance.rbac import actor_named
 from governance.scoping import tenant_scope
 from tests.factories.datasets import DECLARATIONS, PEOPLE_CSV
-from tests.factories.people import House, make_house
+from tests.factories.people import PASSWORD, House, make_house
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("home")]
 
@@ -144,3 +146,31 @@ def test_an_export_never_overwrites(house: House, run: Run, table: Path, tmp_pat
 def test_sweep_and_rotate_print_counts(house: House, run: Run, table: Path) -> None:
     ingest(run, table)
     assert run("rotate_keys", "--level", "root", "--as", "house-platform")["rewrapped"] >= 3
+
+
+def test_a_first_day_from_the_command_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for whose in ("OFFICER", "PLATFORM", "USER"):
+        monkeypatch.setenv(f"PORTCULLIS_{whose}_PASSWORD", PASSWORD)
+    call_command(
+        "bootstrap", "--tenant", "house", "--name", "House", "--officer", "olga",
+        "--platform", "pat",
+    )  # fmt: skip
+    capsys.readouterr()  # what the bootstrap said
+    assert run("add_user", "sam", "--as", "pat")["user"]
+    proposed = run("propose_role", "sam", "steward", "--as", "pat")
+    assert run("approve", proposed["proposal"], "--as", "olga")["complete"]
+    assert run("create_tenant", "acme", "--name", "Acme", "--customer", "--as", "pat") == {
+        "tenant": "acme",
+        "suite": "aes-gcm",
+    }
+    declared = run(
+        "declare_purpose", "scoring", "--title", "Scoring", "--basis", "contract", "--as", "olga"
+    )
+    assert declared == {"purpose": "scoring", "legal_basis": "contract"}
+    assert actor_named("sam").roles() == {Role.STEWARD}
+    told = run("propose_role", "nobody", "steward", "--as", "pat")
+    assert (told["exit"], told["code"]) == (2, "role.subject_unknown")
+    told = run("declare_purpose", "x", "--title", "X", "--basis", "consent", "--as", "sam")
+    assert (told["exit"], told["code"]) == (3, "permission.role_missing")
