@@ -43,6 +43,7 @@ SENTENCES: Final[dict[str, Promise]] = {
     "role.conflict": _("One person may not hold both roles."),
     "role.other_tenant": _("This role is granted for another tenant."),
     "role.held": _("The person holds this role already."),
+    "role.subject_unknown": _("There is no such user or organization."),
     "role.last_officer": _("A tenant keeps at least one privacy officer."),
     "role.revoked": _("This role was revoked already."),
     "user.exists": _("This user name is taken."),
