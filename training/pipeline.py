@@ -30,6 +30,7 @@ from governance import leases
 from governance.errors import LostLeaseError
 from governance.leases import Lease
 from governance.models import StoredObject, Tenant
+from governance.pulse import Pulse
 from governance.rbac import SystemActor, training_worker
 from governance.scoping import tenant_scope
 from governance.tables.writing import read_version
@@ -53,7 +54,6 @@ from training.mechanisms import Mechanism, Purpose
 from training.models import Run, RunPoint, RunState
 from training.networks import build
 from training.planning import check_unchanged, with_features
-from governance.pulse import Pulse
 from training.randomness import Source, secure_source
 from training.split import held_out_rows
 from training.write_ahead import write_ahead

@@ -13,6 +13,7 @@ from audit.models import AuditEntry
 from governance import leases
 from governance.models import Job, PurposeGrant
 from governance.models.jobs import JobState
+from governance.pulse import Pulse
 from governance.scoping import across_tenants, tenant_scope
 from governance.vault import open_object
 from tests.factories.people import House, make_house
@@ -23,7 +24,6 @@ from training.actions.runs import cancel_run
 from training.charges import Charge, Part, cost
 from training.mechanisms import Purpose
 from training.models import Model, ModelState, ModelVersion, Run, RunPoint, RunState
-from governance.pulse import Pulse
 from training.recomputation import recompute
 from training.serving import LoadedModel
 from training.split import SHARE, held_out_rows
