@@ -91,7 +91,6 @@ class Event(Enum):
 
     # The log about itself
     UNAUDITED = "log.unaudited", {"reason": Fact.CODE}
-    KEY_ANNOUNCED = "log.key_announced", {"name": Fact.CODE, "fingerprint": Fact.DIGEST}
     BUNDLE_EXPORTED = (
         "log.bundle_exported",
         {"size": Fact.NUMBER, "root": Fact.DIGEST, "entries": Fact.NUMBER},
@@ -102,7 +101,7 @@ class Event(Enum):
 
     # People and tenants
     OFFICER_BOOTSTRAPPED = "people.officer_bootstrapped", {"user": Fact.REFERENCE}
-    USER_CREATED = "people.user_created", {"user": Fact.REFERENCE}
+    USER_CREATED = "people.user_created", {"user": Fact.REFERENCE}, "username"
     USER_DEACTIVATED = "people.user_deactivated", {"user": Fact.REFERENCE}
     ROLE_PROPOSED = (
         "people.role_proposed",

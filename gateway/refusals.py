@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.contrib.auth.signals import user_login_failed
@@ -22,7 +22,7 @@ from django.dispatch import receiver
 from audit.events import Event
 from audit.recording import append_refusal
 from governance.permissions import Permission
-from governance.rbac import Actor, SystemActor
+from governance.rbac import Actor, SystemActor, house_id
 
 WINDOW: Final = 60.0  # seconds
 DOOR: Final = SystemActor("door", frozenset())  # who acts while nobody is known
@@ -83,6 +83,8 @@ class Refusals:
 
 
 def _record(event: Event, reason: str, actor: Actor, count: int) -> None:
+    if actor == DOOR:  # nobody's refusal is the house's to know of: its auditor sees the entry
+        actor = replace(DOOR, tenant_id=house_id())
     append_refusal(event, actor, None, reason, _ASKED[event], count=count)
 
 

@@ -170,8 +170,12 @@ def is_house(tenant_id: UUID | None) -> bool:
 
     What reaches past one tenant is asked of it alone: new tenants, roles elsewhere, the root key.
     """
-    first = Tenant.objects.order_by("created_at", "id").values_list("id", flat=True).first()
-    return tenant_id is not None and tenant_id == first
+    return tenant_id is not None and tenant_id == house_id()
+
+
+def house_id() -> UUID | None:
+    """The tenant that was founded first; None before there is any."""
+    return Tenant.objects.order_by("created_at", "id").values_list("id", flat=True).first()
 
 
 def actor_named(username: str, tenant_slug: str | None = None) -> UserActor:

@@ -19,6 +19,7 @@ from governance.models.tenants import Suite
 from governance.naming import checked_slug, taken_once
 from governance.permissions import CONFLICTS, Permission, ProposalKind, Role
 from governance.rbac import Actor, SystemActor, UserActor, is_house
+from governance.subject_keys import subject_key_ref
 from governance.tenant_keys import create_tenant_keys
 
 _LONGEST_NAME: Final = 150  # as the model's field; PostgreSQL refuses a longer one with its text
@@ -79,15 +80,19 @@ def bootstrap(  # noqa: PLR0913 - each is asked of whoever founds the house
 def create_user(
     record: Record, actor: Actor, tenant: Tenant, *, username: str, password: str
 ) -> User:
-    """Add a person, who holds no role yet. The name stays out of the log.
+    """Add a person, who holds no role yet.
+
+    The log holds a commitment to the name; the name itself lies under a key of the person's own,
+    and is gone with it.
 
     Raises:
         ConflictError: `user.exists`.
         InvalidError: `user.name_missing`, `user.password_weak`.
     """
-    del actor, tenant
+    del actor
     user = _new_user(username, password)
     record.facts(user=user.reference)
+    record.private("username", username, key_ref=subject_key_ref(tenant.id, user.reference))
     return user
 
 

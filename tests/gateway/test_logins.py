@@ -27,13 +27,14 @@ def refused() -> list[dict[str, Any]]:
 
 
 def test_a_refused_login_leaves_one_entry_a_minute_and_no_name() -> None:
-    make_house("house")
+    house = make_house("house")
     for _ in range(3):
         assert attempt(NOBODY, "wrong").status_code == 200  # the form again
     assert attempt("house-officer", "wrong").status_code == 200
     [entry] = refused()
     assert (entry["outcome"], entry["reason"]) == ("denied", "auth.login_refused")
     assert (entry["actor"], entry["facts"]) == ("system:door", {"count": 1})
+    assert entry["tenant"] == str(house.id)  # so that somebody's auditor sees it
     REFUSALS.flush(everything=True)
     assert [found["facts"]["count"] for found in refused()] == [1, 3]
     assert "zhang" not in json.dumps(refused())

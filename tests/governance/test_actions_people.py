@@ -7,9 +7,10 @@ from django.db import IntegrityError, transaction
 
 from audit.errors import RefusedError as MayNotError
 from audit.models import AuditEntry, PendingLeaf
+from audit.redaction import open_private
 from governance.actions import people, proposals, tenants
-from governance.errors import ConflictError, RefusedError
-from governance.models import RoleBinding, Tenant, User
+from governance.errors import ConflictError, ErasedError, RefusedError
+from governance.models import RoleBinding, SubjectKey, Tenant, User
 from governance.permissions import CONFLICTS, Role
 from governance.rbac import UserActor, actor_named
 from governance.scoping import tenant_scope
@@ -151,3 +152,16 @@ def test_a_stranger_is_refused(house: House) -> None:
 def test_each_tenant_holds_its_own_roles() -> None:
     house, rival = make_house(), make_house("rival")
     assert actor_of(house.user(house.officer), rival.tenant).roles() == frozenset()
+
+
+def test_a_name_is_in_the_log_as_a_commitment_that_its_key_alone_opens(house: House) -> None:
+    with tenant_scope(house.id):
+        people.create_user(house.platform, house.tenant, username="zhangsan", password=PASSWORD)
+    entry = AuditEntry.objects.get(event="people.user_created")
+    assert b"zhangsan" not in bytes(entry.body)
+    assert set(json.loads(bytes(entry.body))["private"]) == {"username"}
+    assert open_private(entry.id, "username")[1] == "zhangsan"
+    with tenant_scope(house.id):
+        SubjectKey.objects.all().delete()
+    with pytest.raises(ErasedError):
+        open_private(entry.id, "username")
