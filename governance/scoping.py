@@ -8,20 +8,26 @@ escape, `across_tenants`, asks for its reason and is easy to search for.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from django.db import models
 
 from governance.errors import UnscopedError
 
-if TYPE_CHECKING:
-    from governance.rbac import Actor
-
 _open: ContextVar[frozenset[UUID] | None] = ContextVar("tenant_scope", default=None)
 _everything: ContextVar[bool] = ContextVar("tenant_scope_everything", default=False)
 
 M = TypeVar("M", bound=models.Model)
+
+
+class ForTenant(Protocol):
+    """Who acts for a tenant: all that a scope needs to know of an actor."""
+
+    @property
+    def tenant_id(self) -> UUID | None:
+        """The tenant acted for."""
+        ...
 
 
 @contextmanager
@@ -56,7 +62,7 @@ def reaches(tenant: UUID) -> bool:
 class ScopedQuerySet(models.QuerySet[M]):
     """Rows of tenants, as an actor may see them."""
 
-    def visible_to(self, actor: "Actor") -> "ScopedQuerySet[M]":
+    def visible_to(self, actor: ForTenant) -> "ScopedQuerySet[M]":
         """The rows of the actor's own tenant; nothing for an actor without one."""
         tenants = frozenset() if actor.tenant_id is None else frozenset({actor.tenant_id})
         return self.filter(_seen_by(self.model, tenants))
@@ -79,7 +85,7 @@ class ScopedManager(models.Manager[M], Generic[M]):
             raise UnscopedError(f"{self.model.__name__} was queried outside a tenant's scope")
         return rows.filter(_seen_by(self.model, tenants))
 
-    def visible_to(self, actor: "Actor") -> ScopedQuerySet[M]:
+    def visible_to(self, actor: ForTenant) -> ScopedQuerySet[M]:
         """The rows of the actor's own tenant."""
         return self.get_queryset().visible_to(actor)
 
