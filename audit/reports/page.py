@@ -126,8 +126,9 @@ def _timeline(days: Counter[str]) -> str:
         return _section("Entries by day", "按日统计", f"<p>{empty}</p>\n")
     dates = sorted(days)
     step, most = _WIDTH / len(dates), max(days.values())
+    wide = min(step * 0.84, _WIDTH * _WIDEST_BAR)
     bars = "".join(
-        f'<rect x="{number * step + step * 0.08:.2f}" width="{step * 0.84:.2f}"'
+        f'<rect x="{number * step + (step - wide) / 2:.2f}" width="{wide:.2f}"'
         f' y="{_HEIGHT - days[date] * _HEIGHT / most:.2f}"'
         f' height="{days[date] * _HEIGHT / most:.2f}">'
         f"<title>{date}: {days[date]:,}</title></rect>"
