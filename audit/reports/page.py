@@ -19,6 +19,7 @@ from audit.reports.layout import iso_time
 _STYLE: Final = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _SHOWN_ACTORS: Final = 25
 _WIDTH, _HEIGHT = 1000, 100  # of the picture, in its own units
+_WIDEST_BAR = 0.04  # of the width: a single day is a bar, not a wall
 
 
 @dataclass(frozen=True, slots=True)
