@@ -160,7 +160,7 @@ class Keys(Section):
     title = _("API keys")
     related: ClassVar[tuple[str, ...]] = ("license__model", "tenant", "issued_by")
     list_display = (
-        "public_id", "name", "shown_state", "shown_mode", "tenant", "shown_license", "last_used_at",
+        "public_id", "name", "shown_state", "shown_mode", "shown_tenant", "shown_license", "last_used_at",
         "expires_at",
     )  # fmt: skip
     list_filter = ("mode",)
@@ -172,6 +172,11 @@ class Keys(Section):
         """Whether it opens anything now."""
         state = state_of(key)
         return state, str(STATES[state])
+
+    @display(description=_("customer"), ordering="tenant__name")
+    def shown_tenant(self, key: ApiKey) -> str:
+        """Who calls with it."""
+        return str(key.tenant)
 
     @display(description=_("mode"), label=words.VARIANTS, ordering="mode")
     def shown_mode(self, key: ApiKey) -> tuple[str, str]:
