@@ -160,7 +160,8 @@ class Keys(Section):
     title = _("API keys")
     related: ClassVar[tuple[str, ...]] = ("license__model", "tenant", "issued_by")
     list_display = (
-        "public_id", "name", "shown_state", "shown_mode", "shown_tenant", "shown_license", "last_used_at",
+        "public_id", "name", "shown_state", "shown_mode", "shown_tenant", "shown_license",
+        "last_used_at",
         "expires_at",
     )  # fmt: skip
     list_filter = ("mode",)
