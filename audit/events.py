@@ -142,6 +142,11 @@ class Event(Enum):
             "suite": Fact.CODE,
         },
     )
+    DATASET_PREVIEWED = (
+        "dataset.previewed",
+        {"format": Fact.CODE, "encoding": Fact.CODE, "rows": Fact.NUMBER},
+    )
+    DATASET_REREAD = "dataset.reread", {"encoding": Fact.CODE}
     DATASET_PROFILED = (
         "dataset.profiled",
         {

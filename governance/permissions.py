@@ -35,6 +35,7 @@ class Permission(StrEnum):
     DATASET_ANONYMIZE = "dataset:anonymize"
     DATASET_EXPORT = "dataset:export"
     DATASET_FINISH = "dataset:finish"
+    DATASET_PREVIEW = "dataset:preview"
     DATASET_UPLOAD = "dataset:upload"
     DATASET_VIEW = "dataset:view"
     KEY_ISSUE = "key:issue"
@@ -78,6 +79,7 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.DATASET_ANONYMIZE: frozenset({_S}),
     Permission.DATASET_EXPORT: frozenset({_S, _O, _E, _A, _T}),
     Permission.DATASET_FINISH: frozenset(),  # the ingest worker's alone
+    Permission.DATASET_PREVIEW: frozenset({_S, _T}),
     Permission.DATASET_UPLOAD: frozenset({_S, _T}),
     Permission.DATASET_VIEW: frozenset({_S, _O, _E, _A, _T}),
     Permission.KEY_ISSUE: frozenset({_P, _T}),

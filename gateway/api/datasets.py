@@ -7,17 +7,21 @@ from typing import Any
 from django.http import QueryDict
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
+from rest_framework.decorators import action as route
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gateway.api.doors import Resource
+from gateway.api.doors import Body, Resource, checked
+from gateway.api.parsing import StrictJson
 from gateway.bindings import binds_action, scoped_read
 from governance.actions.datasets import Declared, upload_dataset
+from governance.actions.readings import preview_dataset, reread_dataset
 from governance.errors import InvalidError
 from governance.lookup import own_tenant
 from governance.models import Dataset, DatasetVersion
 from governance.permissions import Permission
+from governance.tables.reading import previewed
 from governance.uploads import sealed_upload
 
 
@@ -67,6 +71,24 @@ class UploadForm(serializers.Serializer[Any]):
     file = serializers.FileField(help_text="Sealed as it arrives; never written in the clear.")
 
 
+class ReadingBody(Body):
+    """How to read the file."""
+
+    encoding = serializers.CharField(max_length=20, required=False)
+
+
+class Previewed(serializers.Serializer[Any]):
+    """The first rows as shapes: letters as x, ideographs as 〇, digits as 9."""
+
+    format = serializers.CharField()
+    encoding = serializers.CharField(allow_null=True)
+    certainty = serializers.CharField(allow_null=True)
+    columns = serializers.ListField(child=serializers.CharField())
+    rows = serializers.ListField(
+        child=serializers.ListField(child=serializers.CharField(allow_null=True))
+    )
+
+
 @scoped_read(Dataset)
 class Datasets(Resource):
     """Datasets of the caller's tenant."""
@@ -93,6 +115,24 @@ class Datasets(Resource):
             status=status.HTTP_202_ACCEPTED,
             headers={"Location": f"/api/v1/datasets/{dataset.name}"},
         )
+
+    @extend_schema(request=ReadingBody, responses=Previewed)
+    @route(detail=True, methods=["post"], parser_classes=[StrictJson])
+    @binds_action(preview_dataset)
+    def preview(self, request: Request, pk: str) -> Response:
+        """The first rows as shapes, in the encoding that was found or in one to try."""
+        asked = checked(ReadingBody, request)
+        shown = preview_dataset(self.person, self.one(pk), encoding=asked.get("encoding", ""))
+        return Response(previewed(shown))
+
+    @extend_schema(request=ReadingBody, responses={202: DatasetShown})
+    @route(detail=True, methods=["post"], parser_classes=[StrictJson])
+    @binds_action(reread_dataset)
+    def reread(self, request: Request, pk: str) -> Response:
+        """Have the file read in another encoding; a new plan follows."""
+        asked = checked(ReadingBody, request)
+        dataset = reread_dataset(self.person, self.one(pk), encoding=asked.get("encoding", ""))
+        return Response(DatasetShown(dataset).data, status=status.HTTP_202_ACCEPTED)
 
 
 @scoped_read(DatasetVersion)

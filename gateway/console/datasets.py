@@ -22,14 +22,17 @@ from gateway.console.sections import Section
 from gateway.console.sentences import sentence
 from governance import approvals
 from governance.actions.datasets import Declared, amend_plan, upload_dataset
+from governance.actions.readings import preview_dataset, reread_dataset
 from governance.models import Dataset, Job, Purpose
 from governance.models.datasets import DatasetState, entity_totals
 from governance.models.jobs import JobState
 from governance.permissions import Permission, ProposalKind
 from governance.recognition.plan import ColumnPlan, PlanError
+from governance.tables.encoding import ACCEPTED
 from governance.uploads import sealed_upload
 
 _AMENDABLE = {DatasetState.PROPOSED, DatasetState.REJECTED, DatasetState.SEALED}
+_READABLE = {DatasetState.PROPOSED, DatasetState.REJECTED, DatasetState.FAILED}
 _MOVING = {DatasetState.QUARANTINED, DatasetState.APPROVED, DatasetState.ANONYMIZING}
 
 
@@ -74,6 +77,8 @@ class Datasets(Section):
         return [
             self.form_door("upload/", self.upload, "upload"),
             self.button("<str:object_id>/amend/", self.amend, "amend"),
+            self.button("<str:object_id>/preview/", self.preview, "preview"),
+            self.button("<str:object_id>/reread/", self.reread, "reread"),
         ]
 
     def links(self, request: HttpRequest) -> list[tuple[str, str, str]]:
@@ -105,6 +110,9 @@ class Datasets(Section):
             "regimes": [words.word(words.REGIMES, name) for name in row.regimes],
             "languages": [words.word(words.LANGUAGES, name) for name in row.languages],
             "run_address": _run_address(request, row),
+            "may_preview": sees(request, Permission.DATASET_PREVIEW),
+            "may_reread": row.state in _READABLE and sees(request, Permission.PLAN_AMEND),
+            "encodings": sorted(set(ACCEPTED)),
         }
 
     @binds_action(upload_dataset)
@@ -169,6 +177,28 @@ class Datasets(Section):
             amend_plan(person(request), dataset, plan=plan.as_dict(), changed=changed)
 
         return self.act(request, dataset, do, gettext("The amended plan is proposed."))
+
+    @binds_action(preview_dataset)
+    def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The page with the first rows on it, masked."""
+        dataset: Dataset = self.one(request, object_id)
+        try:
+            shown = preview_dataset(
+                person(request), dataset, encoding=request.POST.get("encoding", "")
+            )
+        except DomainError as error:
+            return self.page(request, dataset, error)
+        return self.page(request, dataset, preview=shown)
+
+    @binds_action(reread_dataset)
+    def reread(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Have the file read in another encoding."""
+        dataset: Dataset = self.one(request, object_id)
+
+        def do() -> None:
+            reread_dataset(person(request), dataset, encoding=request.POST.get("encoding", ""))
+
+        return self.act(request, dataset, do, gettext("The file is being read anew."))
 
 
 def _plan_rows(stored: Any) -> list[Any]:

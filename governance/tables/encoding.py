@@ -82,6 +82,18 @@ class Encoding:
     mark: int = 0
 
 
+def accepted(stated: str) -> str:
+    """The codec that a person's name for an encoding means.
+
+    Raises:
+        TableError: `table.encoding_unsupported`.
+    """
+    codec = ACCEPTED.get(stated.strip().lower().replace("_", "-").replace("shift-jis", "shift_jis"))
+    if codec is None:
+        raise faults.encoding_unsupported(sorted(ACCEPTED))
+    return codec
+
+
 def resolve(source: Source, stated: str | None, limits: Limits) -> Encoding:
     """The encoding of the text in `source`: as stated, else detected.
 
@@ -90,9 +102,7 @@ def resolve(source: Source, stated: str | None, limits: Limits) -> Encoding:
     """
     if stated is None:
         return detect(source, limits)
-    codec = ACCEPTED.get(stated.strip().lower().replace("_", "-").replace("shift-jis", "shift_jis"))
-    if codec is None:
-        raise faults.encoding_unsupported(sorted(ACCEPTED))
+    codec = accepted(stated)
     head = source.head(4)
     for mark, marked in _MARKS:
         if head.startswith(mark) and (marked == codec or stated.lower() == "utf-16"):

@@ -6,7 +6,7 @@ The format is found by content; what the caller or the file's name says must agr
 import json
 import zipfile
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from governance.tables import faults
 from governance.tables.delimited import open_delimited
@@ -202,6 +202,18 @@ def preview(
     return Preview(
         reader.format, reader.encoding, reader.columns, reader.kinds, reader.notes, masked
     )
+
+
+def previewed(shown: Preview) -> dict[str, Any]:
+    """A preview as JSON, for the doors that print one."""
+    found = shown.encoding
+    return {
+        "format": shown.format.value,
+        "encoding": None if found is None else found.name,
+        "certainty": None if found is None else found.certainty.value,
+        "columns": shown.columns,
+        "rows": shown.rows,
+    }
 
 
 def mask(value: str) -> str:

@@ -66,9 +66,9 @@ def services() -> Services:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def database_url(services: Services) -> Iterator[str]:
-    """An empty database of this session's own."""
+    """An empty database of this module's own: no module finds another's house."""
     with _throw_away_database(services.database_url) as url:
         yield url
 

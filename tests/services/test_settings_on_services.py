@@ -31,9 +31,9 @@ def _django(environment: dict[str, str], code: str) -> object:
     return json.loads(_python(environment, "-c", start + code).splitlines()[-1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def migrated_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The session's database with every migration and a house."""
+    """The module's database with every migration and a house."""
     environment = {
         "PATH": "",
         "PORTCULLIS_HOME": str(tmp_path_factory.mktemp("home")),

@@ -55,6 +55,12 @@ BUTTONS = {
         lambda _: _count(ColumnPlanVersion, number=3) == 1,
         data={"kind-1": "typed", "entity-1": "PERSON", "operator-1": "redact"},
     ),
+    "reread": Button(
+        _of("governance/dataset", lambda w: w.dataset, "reread"),
+        "steward", "officer", "dataset.reread",
+        lambda w: _now(w.dataset).encoding_override == "gbk",
+        data={"encoding": "gbk"},
+    ),
     "cancel": Button(
         _of("training/run", lambda w: w.run, "cancel"),
         "engineer", "steward", "run.cancel_asked",
