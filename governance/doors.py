@@ -13,8 +13,9 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandParser
 
 from audit.errors import DomainError, Kind
-from audit.recording import request_id
-from governance.rbac import UserActor, actor_named
+from audit.events import Event
+from audit.recording import append_refusal, request_id
+from governance.rbac import SystemActor, UserActor, actor_named, house_id
 from governance.scoping import tenant_scope
 
 EXIT: Final[dict[Kind, int]] = {
@@ -63,7 +64,7 @@ class DoorCommand(BaseCommand):
         """Open the scope, run, print; an error becomes its code and exit status."""
         token = request_id.set(f"cli-{uuid.uuid4().hex[:16]}")
         try:
-            actor = actor_named(options["username"], options["tenant"])
+            actor = _actor(options["username"], options["tenant"])
             with tenant_scope(*([actor.tenant_id] if actor.tenant_id else [])):
                 result = self.run(actor, options)
         except DomainError as error:
@@ -78,3 +79,15 @@ class DoorCommand(BaseCommand):
         self.stdout.write(
             json.dumps(result, ensure_ascii=False) if options["as_json"] else self.tell(result)
         )
+
+
+def _actor(username: str, tenant: str | None) -> UserActor:
+    """Who acts; a name that is nobody's leaves a refusal in the log, without the name."""
+    try:
+        return actor_named(username, tenant)
+    except DomainError as error:
+        terminal = SystemActor("terminal", frozenset(), house_id())
+        append_refusal(
+            Event.LOGIN_REFUSED, terminal, None, error.stable_code, "session:open", count=1
+        )
+        raise

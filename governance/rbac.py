@@ -107,7 +107,8 @@ class UserActor:
         if getattr(subject, "tenant_id", None) == self.tenant_id:
             return True
         if permission is Permission.TENANT_VIEW and Role.PLATFORM in roles:
-            return True
+            # A customer must be found to be licensed to; other providers are the house's to know.
+            return is_house(self.tenant_id) or bool(getattr(subject, "is_customer", False))
         customer = getattr(subject, "customer_id", None)
         own = {Permission.KEY_ISSUE, Permission.KEY_REVOKE, Permission.LICENSE_VIEW}
         return (

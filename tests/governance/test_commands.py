@@ -174,3 +174,17 @@ def test_a_first_day_from_the_command_line(
     assert (told["exit"], told["code"]) == (2, "role.subject_unknown")
     told = run("declare_purpose", "x", "--title", "X", "--basis", "consent", "--as", "sam")
     assert (told["exit"], told["code"]) == (3, "permission.role_missing")
+
+
+def test_a_name_that_is_nobodys_leaves_a_refusal_without_it(
+    house: House, run: Run, table: Path
+) -> None:
+    told = ingest(run, table, "--as", "zhangsan")
+    assert (told["exit"], told["code"]) == (2, "actor.unknown")
+    entry = AuditEntry.objects.get(event="access.login_refused")
+    assert (entry.outcome, entry.actor, entry.tenant) == (
+        "denied",
+        "system:terminal",
+        str(house.id),
+    )
+    assert b"zhangsan" not in bytes(entry.body)
