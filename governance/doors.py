@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import uuid
+from abc import ABC, abstractmethod
 from argparse import ArgumentParser
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ _INTERNAL: Final = {"code": "internal", "detail": "something went wrong; the log
 _log = logging.getLogger(__name__)
 
 
-class DoorCommand(BaseCommand):
+class DoorCommand(ABC, BaseCommand):
     """A command that acts as a user of a tenant.
 
     Subclasses write `arguments` and `run`; `run` returns the one object that `--json` prints, and
@@ -52,9 +53,9 @@ class DoorCommand(BaseCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         """Add the command's own arguments."""
 
+    @abstractmethod
     def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
         """Call the action; the scope of the actor's tenant is open."""
-        raise NotImplementedError  # an abstract method, as BaseCommand.handle is
 
     def tell(self, result: dict[str, Any]) -> str:
         """What a person reads."""
