@@ -7,6 +7,8 @@ ones beside it. What the brokers hold in queues of ours is thrown away.
 
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ import redis
 from kombu import Connection
 from psycopg import sql
 
+from gateway.settings.env import BASE_DIR
 from gateway.settings.queues import QUEUES
 
 REQUIRED = os.environ.get("PORTCULLIS_REQUIRE_SERVICES") == "1" or os.environ.get("CI") == "true"
@@ -78,6 +81,26 @@ def fresh_database_url(services: Services) -> Iterator[str]:
     """An empty database of this test's own."""
     with _throw_away_database(services.database_url) as url:
         yield url
+
+
+@pytest.fixture
+def on_postgresql(database_url: str) -> Callable[..., str]:
+    """Runs tests of the suite again, in a session of their own beside that database."""
+
+    def run(*tests: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *tests],
+            cwd=BASE_DIR,
+            env={**os.environ, "DATABASE_URL": database_url, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-4000:]
+        assert "passed" in done.stdout
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

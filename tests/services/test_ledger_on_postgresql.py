@@ -1,10 +1,8 @@
 """The ledger's races and kills on PostgreSQL, where row locks, not one writer, keep the order."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 
-from gateway.settings.env import BASE_DIR
+import pytest
 
 WHAT = (
     "tests/training/test_ledger.py",
@@ -15,17 +13,6 @@ WHAT = (
 )
 
 
-def test_the_ledger_holds_on_postgresql(database_url: str) -> None:
-    """The same tests, in a session of their own on a database beside the one that is named."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *WHAT],
-        cwd=BASE_DIR,
-        env={**os.environ, "DATABASE_URL": database_url, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert "passed" in done.stdout
-    assert "skipped" not in done.stdout
+@pytest.mark.timeout(600)
+def test_the_ledger_holds_on_postgresql(on_postgresql: Callable[..., str]) -> None:
+    assert "skipped" not in on_postgresql(*WHAT)

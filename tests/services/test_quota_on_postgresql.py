@@ -3,14 +3,10 @@
 On SQLite one writer at a time makes most of this true; here row locks alone do.
 """
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 import psycopg
 import pytest
-
-from gateway.settings.env import BASE_DIR
 
 WHAT = (
     "tests/gateway/test_metering.py",
@@ -20,20 +16,10 @@ WHAT = (
 
 
 @pytest.mark.timeout(600)
-def test_never_one_call_too_many_on_postgresql(database_url: str) -> None:
-    """The same tests, in a session of their own on a database beside the one that is named."""
+def test_never_one_call_too_many_on_postgresql(
+    database_url: str, on_postgresql: Callable[..., str]
+) -> None:
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SHOW default_transaction_isolation").fetchone()
     assert row == ("read committed",)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *WHAT],
-        cwd=BASE_DIR,
-        env={**os.environ, "DATABASE_URL": database_url, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=580,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert "passed" in done.stdout
-    assert "skipped" not in done.stdout
+    assert "skipped" not in on_postgresql(*WHAT)
