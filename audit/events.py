@@ -144,7 +144,7 @@ class Event(Enum):
     )
     DATASET_PREVIEWED = (
         "dataset.previewed",
-        {"format": Fact.CODE, "encoding": Fact.CODE, "rows": Fact.NUMBER},
+        {"encoding": Fact.CODE, "object": Fact.REFERENCE},
     )
     DATASET_REREAD = "dataset.reread", {"encoding": Fact.CODE}
     DATASET_PROFILED = (

@@ -16,11 +16,12 @@ from gateway.api.doors import Body, Resource, checked
 from gateway.api.parsing import StrictJson
 from gateway.bindings import binds_action, scoped_read
 from governance.actions.datasets import Declared, upload_dataset
-from governance.actions.readings import preview_dataset, reread_dataset
+from governance.actions.readings import begin_preview, reread_dataset
 from governance.errors import InvalidError
 from governance.lookup import own_tenant
 from governance.models import Dataset, DatasetVersion
 from governance.permissions import Permission
+from governance.previewing import preview_dataset
 from governance.tables.reading import previewed
 from governance.uploads import sealed_upload
 
@@ -118,7 +119,7 @@ class Datasets(Resource):
 
     @extend_schema(request=ReadingBody, responses=Previewed)
     @route(detail=True, methods=["post"], parser_classes=[StrictJson])
-    @binds_action(preview_dataset)
+    @binds_action(begin_preview)
     def preview(self, request: Request, pk: str) -> Response:
         """The first rows as shapes, in the encoding that was found or in one to try."""
         asked = checked(ReadingBody, request)

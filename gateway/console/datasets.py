@@ -22,11 +22,12 @@ from gateway.console.sections import Section
 from gateway.console.sentences import sentence
 from governance import approvals
 from governance.actions.datasets import Declared, amend_plan, upload_dataset
-from governance.actions.readings import preview_dataset, reread_dataset
+from governance.actions.readings import begin_preview, reread_dataset
 from governance.models import Dataset, Job, Purpose
 from governance.models.datasets import DatasetState, entity_totals
 from governance.models.jobs import JobState
 from governance.permissions import Permission, ProposalKind
+from governance.previewing import preview_dataset
 from governance.recognition.plan import ColumnPlan, PlanError
 from governance.tables.encoding import ACCEPTED
 from governance.uploads import sealed_upload
@@ -178,7 +179,7 @@ class Datasets(Section):
 
         return self.act(request, dataset, do, gettext("The amended plan is proposed."))
 
-    @binds_action(preview_dataset)
+    @binds_action(begin_preview)
     def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The page with the first rows on it, masked."""
         dataset: Dataset = self.one(request, object_id)

@@ -5,51 +5,31 @@ from audit.recording import Record, action
 from governance import leases
 from governance.actions.datasets import PROFILE, QUEUE
 from governance.errors import ConflictError
-from governance.models import Dataset
+from governance.models import Dataset, StoredObject
 from governance.models.datasets import DatasetState
 from governance.permissions import Permission
 from governance.rbac import UserActor
 from governance.tables.encoding import accepted
-from governance.tables.reading import Preview, preview
-from governance.vault import open_object
 
 _READABLE = {DatasetState.PROPOSED, DatasetState.REJECTED, DatasetState.FAILED}
 
 
 @action(Event.DATASET_PREVIEWED, requires=Permission.DATASET_PREVIEW)
-def preview_dataset(
-    record: Record, actor: UserActor, dataset: Dataset, *, encoding: str = "", rows: int = 5
-) -> Preview:
-    """The first rows as shapes, with the format and encoding that were found or are tried.
-
-    Args:
-        record: filled here.
-        actor: who looks.
-        dataset: whose quarantined file is looked at.
-        encoding: one to try in the place of what was found or told.
-        rows: at most so many.
+def begin_preview(
+    record: Record, actor: UserActor, dataset: Dataset, *, encoding: str = ""
+) -> StoredObject:
+    """Allow a masked look; the file is read after this commits, since some are read to their end.
 
     Raises:
-        TableError: the file cannot be read so; `table.encoding_unsupported`.
+        TableError: `table.encoding_unsupported`.
         ConflictError: `dataset.source_gone`.
     """
     del actor
     source = dataset.source
     if source is None or source.kind != "quarantine":
         raise ConflictError("this dataset's file is gone", code="dataset.source_gone")
-    with open_object(source) as file:
-        shown = preview(
-            file,
-            rows,
-            format=dataset.declared_format or None,
-            encoding=encoding or dataset.encoding_override or None,
-        )
-    record.facts(
-        format=shown.format.value,
-        encoding="none" if shown.encoding is None else shown.encoding.name,
-        rows=len(shown.rows),
-    )
-    return shown
+    record.facts(encoding=accepted(encoding) if encoding else "as_found", object=source.reference)
+    return source
 
 
 @action(Event.DATASET_REREAD, requires=Permission.PLAN_AMEND)

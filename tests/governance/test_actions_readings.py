@@ -1,15 +1,21 @@
 """A masked look at a file, and reading it in another way."""
 
+from typing import BinaryIO
+
 import pytest
+from django.db import connection
 
 from audit.errors import DomainError
 from audit.errors import RefusedError as MayNotError
 from audit.models import AuditEntry
-from governance import approvals, leases
-from governance.actions.readings import preview_dataset, reread_dataset
+from governance import approvals, leases, previewing
+from governance.actions.readings import reread_dataset
+from governance.models import StoredObject
 from governance.models.datasets import DatasetState
 from governance.permissions import ProposalKind
+from governance.previewing import preview_dataset
 from governance.scoping import tenant_scope
+from governance.vault import open_object
 from tests.factories.datasets import PEOPLE_CSV, profiled, sealed, upload
 from tests.factories.people import House, make_house
 
@@ -92,3 +98,20 @@ def test_a_sealed_dataset_is_not_read_anew(house: House) -> None:
     with tenant_scope(house.id), pytest.raises(DomainError) as caught:
         reread_dataset(house.steward, dataset, encoding="utf-8")
     assert caught.value.stable_code == "dataset.busy"
+
+
+def test_the_file_is_read_outside_any_transaction(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A JSONL file is read to its end: SQLite's one writer must not wait for that."""
+    dataset = upload(house)
+    held: list[bool] = []
+
+    def watched(stored: StoredObject) -> BinaryIO:
+        held.append(connection.in_atomic_block)
+        return open_object(stored)
+
+    monkeypatch.setattr(previewing, "open_object", watched)
+    with tenant_scope(house.id):
+        assert preview_dataset(house.steward, dataset).rows
+    assert held == [False]

@@ -4,11 +4,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from governance import leases
-from governance.actions.readings import preview_dataset, reread_dataset
+from governance.actions.readings import reread_dataset
 from governance.doors import DoorCommand
 from governance.errors import InvalidError
 from governance.lookup import find
 from governance.models import Dataset
+from governance.previewing import preview_dataset
 from governance.rbac import UserActor
 from governance.tables.reading import previewed
 
