@@ -4,6 +4,7 @@ The file grows under a temporary name beside its own. When the last re-scan find
 process dies, no file of the asked name exists.
 """
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,16 +35,22 @@ def export(actor: UserActor, version: DatasetVersion, out: Path) -> int:
     begin_export(actor, version, format=form.value)
     plan = ColumnPlan.from_dict(version.plan.as_json())
     names = [column["name"] for column in version.columns]
-    rows = leaks = 0
+    rows = 0
     with _named_when_done(out) as file:
         writer = chunk_writer(file, form, names)
-        with open_object(version.stored) as stored:
-            for frame in read_version(stored):
-                leaks += sum(entity_totals(rescan(frame, plan)).values())
-                writer.write({name: frame[name].to_list() for name in names})
-                rows += frame.height
+        try:
+            with open_object(version.stored) as stored:
+                for frame in read_version(stored):
+                    leaks = sum(entity_totals(rescan(frame, plan)).values())
+                    if leaks:  # refuses, before a byte of this frame is written
+                        finish_export(actor, version, rows=rows, format=form.value, leaks=leaks)
+                    writer.write({name: frame[name].to_list() for name in names})
+                    rows += frame.height
+        except BaseException:
+            writer.abandon()
+            raise
         writer.close()
-        finish_export(actor, version, rows=rows, format=form.value, leaks=leaks)
+        finish_export(actor, version, rows=rows, format=form.value, leaks=0)
     return rows
 
 
@@ -56,6 +63,8 @@ def _named_when_done(out: Path) -> Iterator[BinaryIO]:
         with part.open("xb") as file:
             part.chmod(0o600)
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # a power cut leaves the whole file, or none of the name
         part.replace(out)
     except OSError:
         part.unlink(missing_ok=True)

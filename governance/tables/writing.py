@@ -60,6 +60,10 @@ class ChunkWriter(Protocol):
         """Write what is still held. The file below stays open."""
         ...
 
+    def abandon(self) -> None:
+        """Let go of a file that will be thrown away; nothing more is written."""
+        ...
+
 
 def chunk_writer(
     file: ByteWriter,
@@ -106,6 +110,9 @@ class CsvChunkWriter:
         cells = [["" if cell is None else defused(cell) for cell in column] for column in ordered]
         self._put(zip(*cells, strict=True))
 
+    def abandon(self) -> None:
+        """Let go: what was handed in is written already or nowhere."""
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -145,6 +152,9 @@ class JsonlChunkWriter:
         ]
         if lines:
             self._file.write(("\n".join(lines) + "\n").encode())
+
+    def abandon(self) -> None:
+        """Let go: what was handed in is written already or nowhere."""
 
     def close(self) -> None:
         """Nothing is held."""
