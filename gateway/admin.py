@@ -4,13 +4,19 @@ from gateway.console import (
     budgets,
     datasets,
     entries,
+    fetches,
     licenses,
+    measurements,
     models,
     people,
     proposals,
+    quality,
+    releases,
+    rules,
     runs,
 )
 
 __all__ = [
-    "budgets", "datasets", "entries", "licenses", "models", "people", "proposals", "runs",
+    "budgets", "datasets", "entries", "fetches", "licenses", "measurements", "models", "people",
+    "proposals", "quality", "releases", "rules", "runs",
 ]  # fmt: skip

@@ -8,6 +8,7 @@
     E006  a key file that is missing or open to others      E014  a protective middleware left out
     E007  a wildcard host                                   E015  an API that is open by default
     E008  predictable DP noise outside tests                E016  tasks that run in their caller
+    E017  a source that cannot be meant                     E018  a language model that is missing
 
 An unknown profile is judged as production.
 """
@@ -227,3 +228,24 @@ def tasks_run_in_workers() -> Iterator[str]:
     """An eager task would run inside the transaction that sent it."""
     if getattr(settings, "CELERY_TASK_ALWAYS_EAGER", False):
         yield "CELERY_TASK_ALWAYS_EAGER is on"
+
+
+@_numbered("E018", "Install the package, or name the folder that holds its meta.json.")
+def language_models_are_there() -> Iterator[str]:
+    """Each language model that the settings name is installed; none is ever fetched."""
+    from governance.recognition.models import missing  # noqa: PLC0415 - once settings are loaded
+
+    for language in missing(settings.NLP_MODELS):
+        yield f"PORTCULLIS_NLP_MODELS has no model for {language!r}"
+
+
+@_numbered("E017", 'PORTCULLIS_SOURCES={"warehouse": "postgresql://…"}; see deploy/README.md')
+def sources_can_be_meant() -> Iterator[str]:
+    """Each source has an address that is one."""
+    from governance.sources.config import checked  # noqa: PLC0415 - models, once apps are loaded
+
+    for name, spec in settings.SOURCES.items():
+        try:
+            checked(name, spec)
+        except ValueError as error:
+            yield str(error)

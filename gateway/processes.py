@@ -30,6 +30,19 @@ HEALTHY: Final = 30.0  # seconds after which a start counts as a success
 LONGEST_PAUSE: Final = 30.0  # seconds between two starts, at most
 READ_OUT: Final = 5.0  # seconds to read what a dead command wrote, should another hold its output
 
+# Ingest runs a process a core: libraries that start a thread a core would only be in one another's
+# way (a model's matrices are small).
+ONE_THREAD: Final = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+# A process gives its memory back when it ends: a language model's vocabulary grows with what it
+# reads. In KiB; looked at between two jobs.
+_RECYCLED: Final = ("--max-memory-per-child", "2000000")
+
 Write = Callable[[str], None]
 
 
@@ -54,13 +67,29 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def portcullis(*, host: str = "127.0.0.1", port: int = 8000, workers: bool = True) -> list[Command]:
-    """The web server, one worker a queue set, the sequencer and the sweeper."""
+def portcullis(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: bool = True,
+    ingest_workers: int = 1,
+) -> list[Command]:
+    """The web server, one worker a queue set, the sequencer and the sweeper.
+
+    Args:
+        host: where the web server listens.
+        port: as above.
+        workers: False for the web server alone.
+        ingest_workers: processes that take row groups at the same time.
+    """
     web = f"-m gunicorn gateway.wsgi --bind {host}:{port} --workers 2 --threads 4 --timeout 120"
     quiet = "--log-level warning --no-control-socket"
     commands = [Command("web", (sys.executable, *web.split(), *quiet.split()))]
     if workers:
-        commands += [_worker(queues) for queues in ("ingest", _training_queues(), "audit,serve")]
+        commands += [
+            _worker("ingest", ingest_workers, *_RECYCLED, environment=ONE_THREAD),
+            *(_worker(queues) for queues in (_training_queues(), "audit,serve")),
+        ]
         commands += [
             Command(name, (sys.executable, str(BASE_DIR / "manage.py"), name, "--follow"))
             for name in ("sequence", "sweep")
@@ -240,11 +269,17 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _worker(queues: str) -> Command:
+def _worker(
+    queues: str,
+    processes: int = 1,
+    *more: str,
+    environment: Mapping[str, str] | None = None,
+) -> Command:
     name = queues.replace(",", "+")
     start = f"-m celery --quiet -A gateway worker --queues {queues} --hostname {name}@%h"
-    alone = "--concurrency 1 --without-gossip --without-mingle --without-heartbeat"
-    return Command(name, (sys.executable, *start.split(), *alone.split()))
+    alone = f"--concurrency {processes} --without-gossip --without-mingle --without-heartbeat"
+    argv = (sys.executable, *start.split(), *alone.split(), *more)
+    return Command(name, argv, environment or {})
 
 
 def _training_queues() -> str:

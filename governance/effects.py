@@ -1,5 +1,6 @@
 """What complete proposals and queued jobs of governance do; registered once, at start-up."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -7,11 +8,11 @@ from django.db import IntegrityError, transaction
 
 from audit.recording import Record
 from governance import approvals, leases
-from governance.actions.datasets import ANONYMIZE, PROFILE, QUEUE
 from governance.errors import ConflictError, RefusedError
 from governance.models import Dataset, Proposal, RoleBinding
 from governance.models.datasets import DatasetState
 from governance.permissions import ProposalKind
+from governance.stages import ANONYMIZE, FETCH, GROUP, MERGE, PROFILE, QUEUE
 
 
 def register() -> None:
@@ -22,35 +23,31 @@ def register() -> None:
     )
     approvals.register_effect(ProposalKind.ROLE_GRANT, approvals.Effect(apply=_grant_role))
     approvals.register_effect(ProposalKind.REVEAL, approvals.Effect())
-    leases.register_job(PROFILE, leases.Work(send=_send_profile, run=_run_profile))
-    leases.register_job(ANONYMIZE, leases.Work(send=_send_anonymize, run=_run_anonymize))
+    # Used up by the export that was approved, like a reveal by the reading of the tokens.
+    approvals.register_effect(ProposalKind.DATA_RELEASE, approvals.Effect())
+    for kind in (FETCH, PROFILE, ANONYMIZE, GROUP, MERGE):
+        leases.register_job(kind, leases.Work(send=_sender(kind), run=_runner(kind)))
 
 
 # The work itself imports spaCy, Presidio and polars: only who does it pays for that.
 
 
-def _send_profile(job_id: UUID) -> None:
-    from governance.tasks import profile  # noqa: PLC0415  # see above
+def _sender(kind: str) -> Callable[[UUID], None]:
+    def send(job_id: UUID) -> None:
+        from governance import tasks  # noqa: PLC0415  # see above
 
-    profile.delay(str(job_id))
+        tasks.OF[kind].delay(str(job_id))
 
-
-def _send_anonymize(job_id: UUID) -> None:
-    from governance.tasks import anonymize  # noqa: PLC0415  # see above
-
-    anonymize.delay(str(job_id))
+    return send
 
 
-def _run_profile(job_id: UUID) -> None:
-    from governance.ingest import profile  # noqa: PLC0415  # see above
+def _runner(kind: str) -> Callable[[UUID], None]:
+    def run(job_id: UUID) -> None:
+        from governance import ingest  # noqa: PLC0415  # see above
 
-    profile(job_id)
+        ingest.OF[kind](job_id)
 
-
-def _run_anonymize(job_id: UUID) -> None:
-    from governance.ingest import anonymize  # noqa: PLC0415  # see above
-
-    anonymize(job_id)
+    return run
 
 
 def _approve_plan(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:

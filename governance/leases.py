@@ -9,11 +9,11 @@ the dead one, should it come back, is refused (Kleppmann, "How to do distributed
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from governance.scoping import across_tenants
 
 LEASE: Final = timedelta(seconds=60)
 RESEND_AFTER: Final = timedelta(seconds=15)
+RESEND_AT_LAST: Final = timedelta(minutes=10)
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +40,7 @@ class Work:
     run: Callable[[UUID], None]
 
 
+_OPEN: Final = (JobState.WAITING, JobState.RUNNING)
 _work: dict[str, Work] = {}
 _send_later: ContextVar[bool] = ContextVar("send_later", default=False)
 
@@ -48,20 +50,48 @@ def register_job(kind: str, work: Work) -> None:
     _work[kind] = work
 
 
-def enqueue(kind: str, subject: str, queue: str, *, tenant_id: Any, all_units: int = 0) -> Job:
+def enqueue(
+    kind: str,
+    subject: str,
+    queue: str,
+    *,
+    tenant_id: Any,
+    argument: str = "",
+    all_units: int = 0,
+) -> Job:
     """Write a waiting job, inside an action, and send it once that action has committed."""
+    return enqueue_each(kind, subject, queue, tenant_id=tenant_id, units={argument: all_units})[0]
+
+
+def enqueue_each(
+    kind: str, subject: str, queue: str, *, tenant_id: Any, units: Mapping[str, int]
+) -> list[Job]:
+    """Write a waiting job for each part of a subject; as `enqueue`.
+
+    Args:
+        kind: what is to be done.
+        subject: what the jobs are about.
+        queue: whose workers do it.
+        tenant_id: whose data it is.
+        units: the part -> how much work it is, 0 where nobody knows.
+    """
     work = _work[kind]  # a kind that nobody does fails here, while it can still be undone
-    job = Job.objects.create(
-        tenant_id=tenant_id,
-        kind=kind,
-        subject=subject,
-        queue=queue,
-        all_units=all_units,
-        sent_at=timezone.now(),
+    now = timezone.now()
+    jobs = Job.objects.bulk_create(
+        Job(
+            tenant_id=tenant_id,
+            kind=kind,
+            subject=subject,
+            argument=argument,
+            queue=queue,
+            all_units=amount,
+            sent_at=now,
+        )
+        for argument, amount in units.items()
     )
     if not _send_later.get():
-        transaction.on_commit(lambda: _send(work, job.id))
-    return job
+        transaction.on_commit(lambda: [_send(work, job.id) for job in jobs])
+    return jobs
 
 
 def _send(work: Work, job_id: UUID) -> bool:
@@ -88,11 +118,39 @@ def doing_it_here() -> Iterator[None]:
 
 
 def run_here(subject: str) -> None:
-    """Run the waiting jobs of a subject in this process: for a command that waits."""
+    """Run the waiting jobs of a subject in this process, and what they set off in their turn.
+
+    For a command that waits. Where workers take some of the jobs meanwhile, this returns when none
+    is waiting any more.
+    """
+    tried: set[UUID] = set()
+    with doing_it_here():
+        while waiting := [job for job in _waiting(subject) if job.id not in tried]:
+            tried.add(waiting[0].id)
+            _work[waiting[0].kind].run(waiting[0].id)
+
+
+def _waiting(subject: str) -> list[Job]:
     with across_tenants(reason="the caller's own jobs, by their subject"):
-        waiting = list(Job.objects.filter(subject=subject, state=JobState.WAITING))
-    for job in waiting:
-        _work[job.kind].run(job.id)
+        rows = Job.objects.filter(subject=subject, state=JobState.WAITING)
+        return list(rows.order_by("created_at", "id"))
+
+
+def open_jobs(subject: str, *kinds: str) -> int:
+    """How many jobs of a subject wait or run."""
+    of = Q(kind__in=kinds) if kinds else Q()
+    return Job.objects.filter(of, subject=subject, state__in=_OPEN).count()
+
+
+def halt(subject: str, *kinds: str) -> int:
+    """Cancel what waits or runs of a subject, inside an action; returns how many jobs.
+
+    A worker in the middle of one notices at its next beat, as if another had taken the job: from
+    here on it can write nothing.
+    """
+    return Job.objects.filter(subject=subject, kind__in=kinds, state__in=_OPEN).update(
+        state=JobState.CANCELLED, leased_until=None, ended_at=timezone.now()
+    )
 
 
 @dataclass(frozen=True)
@@ -104,6 +162,7 @@ class Lease:
     subject: str
     fence: int
     owner: str
+    argument: str = ""
 
     def beat(self, *, stage: str = "", done: int | None = None, of: int | None = None) -> bool:
         """Stay alive and say how far the work is; True asks the worker to stop.
@@ -161,13 +220,22 @@ def claim(job_id: UUID) -> Lease | None:
         if not taken:
             return None
         job = Job._base_manager.get(pk=job_id)  # noqa: SLF001  # as above
-    return Lease(job.id, job.tenant_id, job.subject, job.fence, owner)
+    return Lease(job.id, job.tenant_id, job.subject, job.fence, owner, job.argument)
+
+
+def _patience_over(job: Job, now: datetime) -> bool:
+    """Whether a waiting job has waited as long again as it had when it was last sent."""
+    if job.state != JobState.WAITING or job.sent_at is None:
+        return True
+    return now - job.sent_at > min(job.sent_at - job.created_at, RESEND_AT_LAST)
 
 
 def resend_due() -> int:
     """Send again what waits too long or was dropped by a dead worker; returns how many were sent.
 
-    Safe to run in several processes: a message too many finds the job taken.
+    Safe to run in several processes: a message too many finds the job taken. A job that waits
+    because its queue is long is sent again ever more rarely: hundreds of row groups may stand in
+    line, and each message too many stands there with them.
     """
     now = timezone.now()
     with across_tenants(reason="jobs of every tenant are swept"):
@@ -175,6 +243,6 @@ def resend_due() -> int:
             Q(state=JobState.WAITING) | Q(state=JobState.RUNNING, leased_until__lt=now),
             sent_at__lt=now - RESEND_AFTER,
         )
-        jobs = [(job.id, job.kind) for job in due if job.kind in _work]
+        jobs = [(job.id, job.kind) for job in due if job.kind in _work and _patience_over(job, now)]
         Job.objects.filter(pk__in=[pk for pk, _ in jobs]).update(sent_at=now)
     return sum(_send(_work[kind], pk) for pk, kind in jobs)

@@ -33,11 +33,16 @@ class Permission(StrEnum):
     BUDGET_PROPOSE = "budget:propose"
     BUDGET_VIEW = "budget:view"
     DATASET_ANONYMIZE = "dataset:anonymize"
+    DATASET_APPEND = "dataset:append"
     DATASET_EXPORT = "dataset:export"
     DATASET_FINISH = "dataset:finish"
     DATASET_PREVIEW = "dataset:preview"
+    DATASET_RELEASE_PROPOSE = "dataset:release_propose"
+    DATASET_SYNTHESIZE = "dataset:synthesize"
     DATASET_UPLOAD = "dataset:upload"
     DATASET_VIEW = "dataset:view"
+    DETECTOR_MEASURE = "detector:measure"
+    DETECTOR_VIEW = "detector:view"
     KEY_ISSUE = "key:issue"
     KEY_REVOKE = "key:revoke"
     KEY_ROTATE = "key:rotate"
@@ -56,10 +61,16 @@ class Permission(StrEnum):
     PROPOSAL_DECIDE = "proposal:decide"
     PROPOSAL_VIEW = "proposal:view"
     PURPOSE_DECLARE = "purpose:declare"
+    QUALITY_CHECK = "quality:check"
+    QUALITY_SET = "quality:set"
+    RELEASE_VIEW = "release:view"
     REVEAL_PROPOSE = "reveal:propose"
     REVEAL_USE = "reveal:use"
     ROLE_PROPOSE = "role:propose"
     ROLE_REVOKE = "role:revoke"
+    RULES_ADD = "rules:add"
+    RULES_TRY = "rules:try"
+    RULES_VIEW = "rules:view"
     RUN_CANCEL = "run:cancel"
     RUN_FINISH = "run:finish"
     RUN_REQUEST = "run:request"
@@ -77,11 +88,16 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.BUDGET_PROPOSE: frozenset({_S}),
     Permission.BUDGET_VIEW: frozenset({_S, _O, _E, _A, _T}),
     Permission.DATASET_ANONYMIZE: frozenset({_S}),
+    Permission.DATASET_APPEND: frozenset({_S, _T}),
     Permission.DATASET_EXPORT: frozenset({_S, _O, _E, _A, _T}),
     Permission.DATASET_FINISH: frozenset(),  # the ingest worker's alone
     Permission.DATASET_PREVIEW: frozenset({_S, _T}),
+    Permission.DATASET_RELEASE_PROPOSE: frozenset({_S}),
+    Permission.DATASET_SYNTHESIZE: frozenset({_E}),
     Permission.DATASET_UPLOAD: frozenset({_S, _T}),
     Permission.DATASET_VIEW: frozenset({_S, _O, _E, _A, _T}),
+    Permission.DETECTOR_MEASURE: frozenset({_S, _P}),
+    Permission.DETECTOR_VIEW: frozenset({_S, _O, _E, _A, _T, _P}),
     Permission.KEY_ISSUE: frozenset({_P, _T}),
     Permission.KEY_REVOKE: frozenset({_P, _T}),
     Permission.KEY_ROTATE: frozenset({_P}),
@@ -100,10 +116,16 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.PROPOSAL_DECIDE: frozenset({_O, _T}),
     Permission.PROPOSAL_VIEW: frozenset({_S, _O, _E, _A, _T, _P}),
     Permission.PURPOSE_DECLARE: frozenset({_O}),
+    Permission.QUALITY_CHECK: frozenset({_S, _E}),
+    Permission.QUALITY_SET: frozenset({_S}),
+    Permission.RELEASE_VIEW: frozenset({_S, _O, _A, _T}),
     Permission.REVEAL_PROPOSE: frozenset({_S}),
     Permission.REVEAL_USE: frozenset({_S}),
     Permission.ROLE_PROPOSE: frozenset({_P}),
     Permission.ROLE_REVOKE: frozenset({_O, _P}),
+    Permission.RULES_ADD: frozenset({_S}),
+    Permission.RULES_TRY: frozenset({_S}),
+    Permission.RULES_VIEW: frozenset({_S, _O, _A, _T}),
     Permission.RUN_CANCEL: frozenset({_O, _E, _T, _P}),
     Permission.RUN_FINISH: frozenset(),  # the training worker's alone
     Permission.RUN_REQUEST: frozenset({_E}),
@@ -118,6 +140,7 @@ class ProposalKind(StrEnum):
     """What is proposed by one and decided by others."""
 
     COLUMN_PLAN = "column_plan"
+    DATA_RELEASE = "data_release"
     EPSILON_CAP = "epsilon_cap"
     MODEL_RELEASE = "model_release"
     REVEAL = "reveal"
@@ -136,6 +159,7 @@ class TwoHands:
 
 PROPOSALS: Final[dict[ProposalKind, TwoHands]] = {
     ProposalKind.COLUMN_PLAN: TwoHands(frozenset({_S}), (_O,)),
+    ProposalKind.DATA_RELEASE: TwoHands(frozenset({_S}), (_O,)),
     ProposalKind.EPSILON_CAP: TwoHands(frozenset({_S}), (_O, _T)),
     ProposalKind.MODEL_RELEASE: TwoHands(frozenset({_E}), (_O, _T)),
     ProposalKind.REVEAL: TwoHands(frozenset({_S}), (_O, _T)),

@@ -7,23 +7,26 @@ from governance.tables.reading import Preview, preview
 from governance.vault import open_object
 
 
-def preview_dataset(actor: UserActor, dataset: Dataset, *, encoding: str = "") -> Preview:
+def preview_dataset(
+    actor: UserActor, dataset: Dataset, *, encoding: str = "", part: int = 1
+) -> Preview:
     """The first rows as shapes, with the format and encoding that were found or are tried.
 
     Args:
         actor: who looks.
-        dataset: whose quarantined file is looked at.
+        dataset: whose newest batch is looked at.
         encoding: one to try in the place of what was found or told.
+        part: which file of the batch, from 1.
 
     Raises:
         RefusedError: the actor may not.
         TableError: the file cannot be read so; `table.encoding_unsupported`.
         ConflictError: `dataset.source_gone`.
     """
-    source = begin_preview(actor, dataset, encoding=encoding)
-    with open_object(source) as file:
+    looked_at = begin_preview(actor, dataset, encoding=encoding, part=part)
+    with open_object(looked_at.stored) as file:
         return preview(
             file,
-            format=dataset.declared_format or None,
-            encoding=encoding or dataset.encoding_override or None,
+            format=looked_at.declared_format or None,
+            encoding=encoding or looked_at.encoding_override or None,
         )

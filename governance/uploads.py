@@ -2,7 +2,7 @@
 
 Django parses a request's body before its view runs, often inside the CSRF check, where an error
 would become a bare 500. A refused upload is therefore stopped and its reason kept; the view asks
-`sealed_upload`, which gives the sealed file or raises the reason.
+`sealed_uploads`, which gives the sealed files or raises the reason.
 """
 
 from typing import Any, Final
@@ -12,11 +12,12 @@ from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 from django.http import HttpRequest
 
+from governance.batches import Received, named_format
 from governance.errors import UploadError
 from governance.models import StoredObject, Tenant
+from governance.stages import QUARANTINE
 from governance.vault import ObjectWriter, discard
 
-KIND: Final = "quarantine"
 _FORM_ROOM: Final = 1 << 20  # bytes of a body that are boundaries and other fields, not the file
 
 
@@ -82,7 +83,7 @@ class SealingUploadHandler(FileUploadHandler):
         if tenant_id is None:
             raise self._stopped(UploadError("sign in, for a tenant", code="upload.no_tenant"))
         self._received = 0
-        self._writer = ObjectWriter(Tenant.objects.get(pk=tenant_id), KIND)
+        self._writer = ObjectWriter(Tenant.objects.get(pk=tenant_id), QUARANTINE)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         """Seal a chunk; no other handler sees it.
@@ -133,20 +134,40 @@ class SealingUploadHandler(FileUploadHandler):
             self._writer = None
 
 
-def sealed_upload(request: HttpRequest, field: str) -> SealedUpload:
-    """The file that came as `field`.
+def sealed_uploads(request: HttpRequest, field: str) -> list[SealedUpload]:
+    """The files that came as `field`, in the order in which they came; one at least.
 
     Raises:
         UploadError: `upload.too_large`, `upload.no_tenant`, `upload.interrupted`, or
             `upload.missing`: there is none.
     """
-    upload = request.FILES.get(field)
-    if isinstance(upload, SealedUpload):
-        return upload
+    uploads = [file for file in request.FILES.getlist(field) if isinstance(file, SealedUpload)]
     for handler in request.upload_handlers:
         if isinstance(handler, SealingUploadHandler) and handler.refusal is not None:
             raise handler.refusal
-    raise UploadError("there is no file", code="upload.missing", pointer=f"/{field}")
+    if not uploads:
+        raise UploadError("there is no file", code="upload.missing", pointer=f"/{field}")
+    return uploads
+
+
+def received(
+    request: HttpRequest, field: str, *, stated: str = "", encoding: str = ""
+) -> list[Received]:
+    """The files that came as `field`, as the actions take them in.
+
+    Args:
+        request: the upload.
+        field: the form's.
+        stated: the format of all of them; "" to go by each file's name.
+        encoding: of all of them, as told.
+
+    Raises:
+        UploadError: as `sealed_uploads`.
+    """
+    return [
+        Received(upload.stored, stated or named_format(upload.name or ""), encoding)
+        for upload in sealed_uploads(request, field)
+    ]
 
 
 def _too_large() -> UploadError:

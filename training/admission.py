@@ -8,16 +8,20 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from governance import approvals, leases
 from governance.errors import RefusedError
-from governance.models import DatasetVersion, Proposal, PurposeGrant
+from governance.models import DatasetVersion, Proposal, PurposeGrant, StoredObject
 from governance.permissions import ProposalKind
+from governance.quality import assessing
+from governance.vault import discard
 from training import ledger
+from training.charges import Charge, less
 from training.config import Plan
 from training.errors import RunStateError
-from training.models import Guarantee, Run, RunState
+from training.models import Checkpoint, Guarantee, Run, RunState
 from training.planning import charges_of
 
 TRAIN: Final = "train"  # kind of job
@@ -43,7 +47,7 @@ def admit_or_propose(run: Run, proposer_id: Any) -> Proposal | None:
     if kind is None:
         start(run)
         return None
-    ledger.check_fits(ledger.budget_of(run.version.dataset), charges_of(Plan.from_dict(run.plan)))
+    ledger.check_fits(ledger.budget_of(run.version.dataset), due(run))
     run.state = RunState.AWAITING_APPROVAL
     run.save(update_fields=["state"])
     return approvals.propose(
@@ -58,11 +62,16 @@ def start(run: Run) -> None:
         BudgetError: `budget.exceeded`.
     """
     plan = Plan.from_dict(run.plan)
-    ledger.reserve(ledger.budget_of(run.version.dataset), run, run.attempt, charges_of(plan))
+    ledger.reserve(ledger.budget_of(run.version.dataset), run, run.attempt, due(run))
     run.state = RunState.QUEUED
     run.error_code = ""
     run.save(update_fields=["state", "error_code"])
     leases.enqueue(TRAIN, run.reference, run.queue, tenant_id=run.tenant_id, all_units=plan.steps)
+
+
+def due(run: Run) -> tuple[Charge, ...]:
+    """What the newest attempt has still to pay for: all of its plan, or what it goes on with."""
+    return less(charges_of(Plan.from_dict(run.plan)), ledger.line(run).ahead)
 
 
 def payload(run: Run) -> dict[str, Any]:
@@ -103,6 +112,30 @@ def check_purpose(version: DatasetVersion, purpose: str) -> None:
         raise RefusedError(
             "the dataset may not be processed for this purpose", code="purpose.not_granted"
         )
+
+
+def check_quality(version: DatasetVersion) -> None:
+    """Refuse a version that was not lately found to meet its quality contract (control C03).
+
+    Raises:
+        RefusedError: `quality.not_checked`, `quality.contract_unmet`.
+    """
+    assessing.check_met(version)
+
+
+def forget(run: Run) -> None:
+    """Remove a run's checkpoint, and with it the secret that its noise followed from.
+
+    The key of the sealed bytes goes with the transaction; the bytes follow, at the latest when the
+    vault is swept.
+    """
+    row = Checkpoint.objects.select_related("stored").filter(run=run).first()
+    if row is None:
+        return
+    stored = row.stored
+    row.delete()
+    StoredObject.objects.filter(pk=stored.pk).delete()
+    transaction.on_commit(lambda: discard(stored))
 
 
 def end(run: Run, state: RunState, code: str = "") -> None:

@@ -10,7 +10,7 @@ torch.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from training.errors import LedgerError
@@ -68,6 +68,20 @@ def covers(reserved: Iterable[Charge], used: Iterable[Charge]) -> bool:
     """Whether every step of `used` was reserved, as exactly that mechanism on exactly that part."""
     room = tally(reserved)
     return all(steps <= room[key] for key, steps in tally(used).items())
+
+
+def less(charges: Iterable[Charge], paid: Iterable[Charge]) -> tuple[Charge, ...]:
+    """What of `charges` was not paid for, mechanism by mechanism."""
+    room = tally(paid)
+    left = []
+    for charge in charges:
+        mechanism = charge.mechanism
+        key = (charge.part, mechanism.noise_multiplier, mechanism.sampling, mechanism.purpose.value)
+        used = min(mechanism.steps, room[key])
+        room[key] -= used
+        if used < mechanism.steps:
+            left.append(replace(charge, mechanism=replace(mechanism, steps=mechanism.steps - used)))
+    return tuple(left)
 
 
 def spend(charges: Iterable[Charge]) -> tuple[float, ...]:

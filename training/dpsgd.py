@@ -4,7 +4,7 @@ Abadi et al., arXiv 1607.00133, with Poisson sampling done as it is accounted.
 The records are one tensor in memory. For each of the plan's T steps:
 
     1. sample    every record is in the batch with probability q, by its own secure coin (Poisson);
-    2. gradient  each sampled record's loss and gradient norm, by Opacus' ghost clipping;
+    2. gradient  each sampled record's loss and gradient norm (`training.clipping`);
     3. clip      a record's vector is its gradient and, as one more coordinate, its scaled loss; the
                  vector has norm at most C; a record whose loss or norm is not finite adds 0;
     4. sum       over the batch. An empty batch sums to zero and is a step like any other;
@@ -17,28 +17,31 @@ the gradient gets √(1 - r²)·C and the loss r·C, r = 0.1, of the same sensit
 gradient norms never leave this file.
 
 Before a block of steps runs, `on_block` is told: the ledger writes the block down first, so that a
-crash at any point costs at most what was recorded.
+crash at any point costs at most what was recorded. After it ran, `on_kept` may take a snapshot, and
+only then does anything of the block become known. Training goes on from a snapshot as if it had not
+stopped: a step's coins and noise follow from the run's secret and the step's number, so that steps
+which were paid for, ran, and were lost with a worker come out again as they were.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from opacus.grad_sample import GradSampleModuleFastGradientClipping
-from opacus.validators import ModuleValidator
 from torch import nn
 
+from training.clipping import LossFunction, clipping_pass
 from training.config import LOSS_CEILING, LOSS_SHARE, Guarantee, Optimizer, Plan, TrainingConfig
 from training.errors import EngineError
-from training.randomness import Source
+from training.randomness import Secret
 
-LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-PHYSICAL: Final = 4_096  # records a pass: bounds memory. A sum does not care how it is chunked.
+BLOCK: Final = 20  # steps
+_Drawn = tuple[torch.Tensor, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,18 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class ClippedSum:
-    """Step 4: sums over a batch, before noise.
+class Snapshot:
+    """All that training needs to go on, but the records and the run's secret.
 
     Attributes:
-        gradient: (P,) sum of clipped gradients, all parameters end to end, float64.
-        loss: sum of clipped, scaled losses.
-        refused: how many records contributed zero because something was not finite. Private.
+        step: steps done.
+        tensors: weights, optimizer state and running average, by name.
+        curve: progress so far.
     """
 
-    gradient: npt.NDArray[np.float64]
-    loss: float
-    refused: int
+    step: int
+    tensors: Mapping[str, torch.Tensor]
+    curve: tuple[Progress, ...]
 
 
 def binary_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -97,86 +100,6 @@ def binary_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     )
 
 
-class ClippingPass:
-    """Steps 2 to 4 for one network: ghost clipping through Opacus' hooks.
-
-    Opacus computes every record's gradient norm from activations and backpropagated signals without
-    building per-record gradients; a second backward pass of the re-weighted losses gives the sum.
-    """
-
-    def __init__(self, network: nn.Module, loss: LossFunction, max_grad_norm: float) -> None:
-        if ModuleValidator.validate(network, strict=False):
-            raise EngineError(
-                "a layer couples records or keeps statistics of them (batch normalization does)",
-                code="engine.layer_unsupported",
-            )
-        self._hooked = GradSampleModuleFastGradientClipping(
-            network.train(),
-            loss_reduction="sum",
-            max_grad_norm=max_grad_norm,
-            use_ghost_clipping=True,
-        )
-        self._network = network
-        self._parameters = [p for p in network.parameters() if p.requires_grad]
-        self._loss = loss
-        # Norms and sums are float32: the last factor keeps their rounding below the sensitivity C.
-        self._gradient_bound = max_grad_norm * math.sqrt(1 - LOSS_SHARE**2) * (1 - 1e-5)
-        self._loss_scale = max_grad_norm * LOSS_SHARE / LOSS_CEILING
-
-    def close(self) -> None:
-        """Remove the hooks: the network is a plain module again."""
-        self._hooked.to_standard_module()
-
-    def sum(self, features: torch.Tensor, labels: torch.Tensor) -> ClippedSum:
-        """Clipped sums over (B, D) features and (B,) labels; B may be 0.
-
-        Raises:
-            EngineError: `engine.loss_shape`, the loss is not (B,). With (B, 1) Opacus' coefficients
-                would broadcast to (B, B) and clip nothing.
-        """
-        size = sum(p.numel() for p in self._parameters)
-        total, loss_total, refused = np.zeros(size), 0.0, 0
-        for start in range(0, len(features), PHYSICAL):
-            # Opacus' hooks expect inputs that require gradients, and warn otherwise.
-            rows = features[start : start + PHYSICAL].detach().requires_grad_()
-            targets = labels[start : start + PHYSICAL]
-            losses, norms = self._norms(rows, targets)
-            self._hooked.disable_hooks()  # what follows must leave no activations behind
-            finite = torch.isfinite(losses) & torch.isfinite(norms)
-            if not bool(finite.all()):
-                # 0 · ∞ is NaN, so such records must leave the batch, not only get weight zero.
-                refused += int((~finite).sum())
-                rows, targets, losses, norms = (
-                    part[finite] for part in (rows, targets, losses.detach(), norms)
-                )
-                if not len(rows):
-                    continue
-                losses = self._losses(rows, targets)
-            weights = (self._gradient_bound / norms.clamp(min=1e-12)).clamp(max=1.0)
-            gradients = torch.autograd.grad((losses * weights).sum(), self._parameters)
-            total += torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
-            bounded = losses.detach().double().clamp(min=0.0, max=LOSS_CEILING)
-            loss_total += float(bounded.sum()) * self._loss_scale
-        return ClippedSum(total, loss_total, refused)
-
-    def _losses(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        losses = self._loss(self._network(rows), targets)
-        if losses.shape != (len(rows),):
-            raise EngineError("a loss must be one number a record", code="engine.loss_shape")
-        return losses
-
-    def _norms(
-        self, rows: torch.Tensor, targets: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B,) losses, still attached to the graph, and (B,) gradient norms."""
-        self._hooked.enable_hooks()
-        losses = self._losses(rows, targets)
-        # Asking for the inputs' gradients alone drives the signals back through every layer, where
-        # the hooks read them, without forming a weight gradient that nobody needs.
-        torch.autograd.grad(losses.sum(), rows, retain_graph=True)
-        return losses, self._hooked.get_norm_sample().detach()
-
-
 def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     network: nn.Module,
     features: torch.Tensor,
@@ -184,30 +107,36 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     *,
     plan: Plan,
     config: TrainingConfig,
-    source: Source,
+    secret: Secret,
     on_block: Callable[[int], None],
+    on_kept: Callable[[Callable[[], Snapshot]], None] = lambda _: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
-    block: int = 20,
+    block: int = BLOCK,
     loss: LossFunction = binary_loss,
+    after: Snapshot | None = None,
+    paid: int = 0,
 ) -> Trained:
     """Train `network` in place by the plan.
 
     Args:
         network: a plain module whose layers Opacus supports; left without hooks.
-        features: (n, D) float32, n at most the plan's public N (rows without a usable label are
-        left
-            out; N still counts them).
+        features: (n, …) float32, n at most the plan's public N (rows without a usable label are
+            left out; N still counts them).
         labels: (n,) float32.
         plan: q, T, σ, C and the divisor.
         config: optimizer and averaging; neither can weaken the plan.
-        source: secure bits for the coins and the noise.
-        on_block: called with the number of steps about to run, before they run. If it raises, they
-            do not run.
-        on_progress: called after each block.
+        secret: what the coins and the noise follow from.
+        on_block: called with the number of steps about to run that were not paid for, before they
+            run. If it raises, they do not run.
+        on_kept: called after each block with a function that takes a snapshot.
+        on_progress: called after that: from here on others know of the block.
         cancelled: asked before each block.
         block: steps a block.
         loss: one loss a record, shape (B,).
+        after: where an earlier worker stopped, with the same plan, config, secret and records.
+        paid: steps that the ledger holds already; those after the snapshot are run again as they
+            were.
 
     Returns:
         The weights and the number of steps that ran.
@@ -216,50 +145,151 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         EngineError: shapes do not fit, or the weights became non-finite.
     """
     _check(features, labels, plan)
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    optimizer = _optimizer(parameters, config)
-    average = _TailAverage(parameters, after=round(plan.steps * (1 - config.average_last)))
-    clipping = ClippingPass(network, loss, plan.max_grad_norm)
-    loss_unit = plan.divisor * plan.max_grad_norm * LOSS_SHARE / LOSS_CEILING
+    state = _State(network, plan, config)
     curve: list[Progress] = []
     done = 0
+    if after is not None:
+        state.restore(after.tensors)
+        done, curve = after.step, list(after.curve)
+    clipping = clipping_pass(network, loss, plan.max_grad_norm)
+    draws = _Draws(plan, secret, records=len(features), size=state.size + 1)
+    loss_unit = plan.divisor * plan.max_grad_norm * LOSS_SHARE / LOSS_CEILING
+    threads = torch.get_num_threads()
+    if clipping.light(plan.divisor):
+        torch.set_num_threads(max(1, threads - 1))  # one of them draws
     try:
         while done < plan.steps and not cancelled():
             ahead = min(block, plan.steps - done)
-            on_block(ahead)
+            if (unpaid := done + ahead - max(done, paid)) > 0:
+                on_block(unpaid)
             noisy_loss = 0.0
-            for _ in range(ahead):
-                drawn = torch.from_numpy(plan.sample(source, len(features)))  # 1. (b,) indexes
+            for number in range(done + 1, done + ahead + 1):
+                drawn, noise = draws.of(number)  # 1. (b,) indexes; and for 5. (P + 1,)
                 clipped = clipping.sum(features[drawn], labels[drawn])  # 2. 3. 4.
-                noise = plan.noise(source, len(clipped.gradient) + 1)  # 5. (P + 1,)
                 mean = (clipped.gradient + noise[1:]) / plan.divisor  # 6. float64 until here
                 noisy_loss += (clipped.loss + float(noise[0])) / loss_unit
-                _assign(parameters, mean)
-                optimizer.step()  # 7.
-                done += 1
-                average.see(done)
-            if not all(bool(torch.isfinite(p).all()) for p in parameters):
-                raise EngineError(
-                    "the weights became non-finite: lower the learning rate",
-                    code="engine.diverged",
-                )
+                state.step(number, mean)  # 7.
+            done += ahead
+            state.check()
             sigma = plan.noise_multiplier * plan.max_grad_norm / loss_unit / math.sqrt(ahead)
             curve.append(Progress(done, plan.steps, noisy_loss / ahead, sigma))
+            on_kept(partial(state.snapshot, tuple(curve)))
             on_progress(curve[-1])
     finally:
+        torch.set_num_threads(threads)
+        draws.close()
         clipping.close()
-    average.apply()
-    state = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    return Trained(state, done, done < plan.steps, tuple(curve))
+    return Trained(state.result(), done, done < plan.steps, tuple(curve))
 
 
 def _check(features: torch.Tensor, labels: torch.Tensor, plan: Plan) -> None:
-    if features.ndim != 2 or labels.shape != (len(features),):  # noqa: PLR2004 - a table
-        raise EngineError("features must be (n, D) and labels (n,)", code="engine.shape")
+    if features.ndim < 2 or labels.shape != (len(features),):  # noqa: PLR2004 - a table, images
+        raise EngineError("features must be (n, …) and labels (n,)", code="engine.shape")
     if len(features) > plan.rows:
         raise EngineError("there are more rows than the plan's public count", code="engine.shape")
     if plan.guarantee is Guarantee.DP and plan.noise_multiplier <= 0:
         raise EngineError("a DP plan without noise", code="engine.no_noise")
+
+
+class _Draws:
+    """Coins and noise of each step, made by another thread while the step before is computed."""
+
+    def __init__(self, plan: Plan, secret: Secret, *, records: int, size: int) -> None:
+        self._plan, self._secret = plan, secret
+        self._records, self._size = records, size
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="draws")
+        self._next: tuple[int, Future[_Drawn]] | None = None
+
+    def of(self, number: int) -> _Drawn:
+        """Indexes of the records that are in step `number`, and its noise."""
+        if self._next is not None and self._next[0] == number:
+            drawn = self._next[1].result()
+        else:
+            drawn = self._make(number)
+        if number < self._plan.steps:
+            self._next = number + 1, self._thread.submit(self._make, number + 1)
+        return drawn
+
+    def close(self) -> None:
+        """Forget what was drawn and not used."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _make(self, number: int) -> _Drawn:
+        source = self._secret.step(number)
+        indexes = self._plan.sample(source, self._records)
+        return torch.from_numpy(indexes), self._plan.noise(source, self._size)
+
+
+class _State:
+    """What a step changes: weights, the optimizer's memory, the running average."""
+
+    def __init__(self, network: nn.Module, plan: Plan, config: TrainingConfig) -> None:
+        self._network = network
+        self._parameters = [p for p in network.parameters() if p.requires_grad]
+        self.size = sum(p.numel() for p in self._parameters)
+        self._gradient = torch.zeros(self.size)
+        parts = torch.split(self._gradient, [p.numel() for p in self._parameters])
+        for parameter, part in zip(self._parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+        self._optimizer = _optimizer(self._parameters, config)
+        self._average = _TailAverage(
+            self._parameters, after=round(plan.steps * (1 - config.average_last))
+        )
+
+    def step(self, number: int, mean: npt.NDArray[np.float64]) -> None:
+        """Step `number` with the noisy mean gradient, (P,) end to end."""
+        self._gradient.copy_(torch.from_numpy(mean))  # every parameter's `grad` is a part of it
+        self._optimizer.step()
+        self._average.see(number)
+
+    def check(self) -> None:
+        """Refuse weights that are not finite."""
+        if not all(bool(torch.isfinite(p).all()) for p in self._parameters):
+            raise EngineError(
+                "the weights became non-finite: lower the learning rate", code="engine.diverged"
+            )
+
+    def snapshot(self, curve: tuple[Progress, ...]) -> Snapshot:
+        """Copies of everything, by name, after the curve's last step."""
+        found = {f"network/{name}": value for name, value in self._network.state_dict().items()}
+        for place, kept in self._optimizer.state_dict()["state"].items():
+            found |= {
+                f"optimizer/{place}/{name}": torch.as_tensor(value)
+                for name, value in kept.items()
+                if value is not None
+            }
+        found |= self._average.tensors()
+        copies = {name: value.detach().clone().contiguous() for name, value in found.items()}
+        return Snapshot(curve[-1].step, copies, curve)
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put a snapshot's tensors back.
+
+        Raises:
+            EngineError: `engine.snapshot_differs`, they are not this network's or optimizer's.
+        """
+        parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "optimizer": {}, "average": {}}
+        try:
+            for name, value in tensors.items():
+                part, _, rest = name.partition("/")
+                parts[part][rest] = value
+            self._network.load_state_dict(parts["network"], strict=True)
+            kept: dict[int, dict[str, Any]] = {}
+            for name, value in parts["optimizer"].items():
+                place, _, field = name.partition("/")
+                kept.setdefault(int(place), {})[field] = value
+            whole = self._optimizer.state_dict()
+            self._optimizer.load_state_dict({**whole, "state": kept})
+            self._average.restore(parts["average"])
+        except (KeyError, ValueError, RuntimeError):
+            raise EngineError(
+                "this snapshot is of another network", code="engine.snapshot_differs"
+            ) from None
+
+    def result(self) -> dict[str, torch.Tensor]:
+        """The weights by name, averaged if that was asked for."""
+        self._average.apply()
+        return {name: value.detach().clone() for name, value in self._network.state_dict().items()}
 
 
 def _optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
@@ -270,15 +300,6 @@ def _optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.
             return torch.optim.AdamW(
                 parameters, lr=config.learning_rate, betas=(config.momentum, 0.999)
             )
-
-
-def _assign(parameters: list[nn.Parameter], mean: npt.NDArray[np.float64]) -> None:
-    """Write the noisy mean gradient, (P,) end to end, into each parameter's `grad`."""
-    start = 0
-    for parameter in parameters:
-        part = torch.from_numpy(mean[start : start + parameter.numel()])
-        parameter.grad = part.to(parameter.dtype).reshape(parameter.shape)
-        start += parameter.numel()
 
 
 class _TailAverage:
@@ -295,6 +316,15 @@ class _TailAverage:
             self._count += 1
             for total, parameter in zip(self._sums, self._parameters, strict=True):
                 total.add_(parameter.detach())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        found = {f"average/{place}": total for place, total in enumerate(self._sums)}
+        return {**found, "average/count": torch.tensor(self._count)}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._count = int(tensors["count"])
+        for place, total in enumerate(self._sums):
+            total.copy_(tensors[str(place)])
 
     def apply(self) -> None:
         if self._count:

@@ -2,6 +2,7 @@
 
 TrainingError
 ├── ConfigError            run.*          what was asked for cannot be run
+│   └── AuditingError      auditing.*     an audit of the engine cannot be made of this
 ├── RunRefusedError        run.*          a rule of the house forbids the run
 ├── RunStateError          run.*          the run's state does not allow it now
 ├── RunFailedError         (any)          a run that somebody waited for did not finish
@@ -12,6 +13,7 @@ TrainingError
 ├── PredictionInputError   predict.*      one request row is not what the model's schema says
 ├── EngineError            engine.*       the training loop refuses to go on
 ├── RandomnessError        randomness.*   a source of random bits is not acceptable here
+├── CheckpointError        checkpoint.*   what was kept of an attempt cannot be written or read
 └── ArtifactError          artifact.*     stored weights are not what they claim to be
 """
 
@@ -29,6 +31,12 @@ class ConfigError(TrainingError):
 
     code = "run.config_invalid"
     kind = Kind.INVALID
+
+
+class AuditingError(ConfigError):
+    """Too few canaries, or arrays that do not belong together."""
+
+    code = "auditing.invalid"
 
 
 class RunRefusedError(TrainingError):
@@ -95,6 +103,12 @@ class RandomnessError(TrainingError):
     """A seeded or a forked source was offered where fresh secure randomness is required."""
 
     code = "randomness.refused"
+
+
+class CheckpointError(TrainingError):
+    """What a worker kept of an attempt is damaged, or there is no room to keep it."""
+
+    code = "checkpoint.damaged"
 
 
 class ArtifactError(TrainingError):

@@ -33,7 +33,7 @@ def told(run: Run) -> dict[str, Any]:
         "guarantee": run.guarantee,
         "proposal": _waits_for(run),
         "epsilon_asked": f"{run.epsilon:f}",
-        "steps": ledger.account(run, run.attempt).steps,
+        "steps": ledger.line(run).steps,
         "auroc": None if version is None else version.card["evaluation"]["auroc"]["value"],
         "error": run.error_code or None,
     }
@@ -41,7 +41,7 @@ def told(run: Run) -> dict[str, Any]:
         shown = ledger.statement(budget)
         delta = float(budget.delta)
         promised = run.guarantee == Guarantee.DP
-        spent = decimal(ledger.spent_by(run, run.attempt, delta))
+        spent = decimal(ledger.spent_by(run, delta))
         result |= {
             "epsilon_spent": spent if promised else None,
             "epsilon_spent_dataset": decimal(shown.spent),

@@ -91,6 +91,16 @@ def account(run: Run, attempt: int) -> Account:
     return found
 
 
+def line(run: Run) -> Account:
+    """What the ledger says of the newest attempt and those that it goes on from, as one."""
+    found = Account(run.id, run.attempt)
+    entries = BudgetEntry.objects.filter(run=run, attempt__gte=run.since)
+    for entry in entries.order_by("attempt", "sequence"):
+        found.closed = False  # an attempt before the newest is closed, the line is not
+        _enter(found, entry)
+    return found
+
+
 def lock(budget: UUID) -> Budget:
     """The budget under its row lock, until the transaction ends."""
     locked: Budget = Budget.objects.select_for_update().get(pk=budget)
@@ -138,7 +148,10 @@ def reserve(budget: Budget, run: Run, attempt: int, charges: Sequence[Charge]) -
     locked = lock(budget.pk)
     if account(run, attempt).lines:
         raise LedgerError("this attempt has a reservation already", code="ledger.reserved")
-    if bool(charges) != (run.guarantee == Guarantee.DP):
+    private = run.guarantee == Guarantee.DP
+    # Where a run goes on, perhaps all was paid for, and only the model is missing.
+    paid = bool(charges) or bool(line(run).ahead)
+    if paid != private:
         raise LedgerError("a run reserves charges if, and only if, its guarantee is dp")
     check_fits(locked, charges)
     _write(locked, run, attempt, LedgerKind.RESERVE, charges, line=0)
@@ -261,9 +274,9 @@ def statement(budget: Budget) -> Statement:
     )
 
 
-def spent_by(run: Run, attempt: int, delta: float) -> float:
-    """ε of what one attempt wrote ahead, alone."""
-    return cost(account(run, attempt).ahead, delta)
+def spent_by(run: Run, delta: float) -> float:
+    """ε of what the newest attempt and those that it goes on from wrote ahead, alone."""
+    return cost(line(run).ahead, delta)
 
 
 def _total(groups: Iterable[Sequence[Charge]], delta: float) -> float:

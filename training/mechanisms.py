@@ -22,6 +22,7 @@ class Purpose(StrEnum):
     TRAINING = "training"
     BOUNDS = "bounds"
     EVALUATION = "evaluation"
+    TWIN = "twin"  # marginals of a synthetic twin
 
 
 def exact(number: float) -> str:

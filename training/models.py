@@ -80,6 +80,8 @@ class Run(TenantOwned):
     state = models.CharField(_("state"), max_length=20, choices=RunState.choices)
     queue = models.CharField(_("queue"), max_length=20, default="train.cpu")
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
+    # The attempt whose steps the newest goes on from: all from here on share a secret and a plan.
+    since = models.PositiveIntegerField(default=1)
     plan = models.JSONField(_("plan"), default=dict)  # training.config.Plan of the newest attempt
     error_code = models.CharField(_("error"), max_length=80, blank=True)
     idempotency_key = models.CharField(max_length=100, blank=True)
@@ -149,6 +151,27 @@ class BudgetEntry(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.run_id} · {self.attempt} · {self.kind}"
+
+
+class Checkpoint(TenantOwned):
+    """Where an attempt can be taken up again: one a run, replaced as it goes on.
+
+    Gone when the run has its model, or ended in a way that going on would only repeat.
+
+    `fence` is that of the lease under which it was written: it tells how many workers the job has
+    cost since.
+    """
+
+    run = models.OneToOneField(Run, on_delete=models.PROTECT, related_name="checkpoint")
+    since = models.PositiveIntegerField()
+    step = models.PositiveIntegerField()
+    stored = models.OneToOneField(StoredObject, on_delete=models.PROTECT, related_name="+")
+    job = models.UUIDField()
+    fence = models.PositiveIntegerField()
+    written_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} · {self.since} · {self.step}"
 
 
 class RunPoint(TenantOwned):

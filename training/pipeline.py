@@ -1,19 +1,25 @@
 """One attempt of a run, between `begin_run` and `finish_run`: read, train, evaluate, seal.
 
 The rule at every step: what is about to touch the data is in the ledger first. So wherever this
-process dies, the dataset is charged with at least what happened:
+process dies, the dataset is charged with at least what happened; and before anything is written
+ahead, a checkpoint holds what all draws follow from:
 
-    before anything was written ahead  the attempt costs nothing; who takes it over begins again
-    after that                         the attempt is stopped as `run.worker_lost` at the price of
-                                       what was written ahead; trying again is a person's decision
-    after `finish_run` committed       the run is finished; a second message finds the job ended
+    before the first checkpoint    the attempt costs nothing; who takes it over begins again
+    after it                       who takes it over draws what was paid for again, as it was, goes
+                                   on from the last snapshot, and pays for what is new
+    a checkpoint that is damaged   the attempt is stopped at the price of what was written ahead;
+                                   trying again is a person's decision
+    after `finish_run` committed   the run is finished; a second message finds the job ended
 
 Rows exist in the clear here only, in memory, and only those of a sealed version.
 """
 
 import logging
+import math
+import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -22,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
+from django.conf import settings
 from torch import nn
 
 from audit.canonical import digest
@@ -33,20 +40,21 @@ from governance.models import StoredObject, Tenant
 from governance.pulse import Pulse
 from governance.rbac import SystemActor, training_worker
 from governance.scoping import tenant_scope
-from governance.tables.writing import read_version
-from governance.vault import ObjectWriter, discard, open_object
-from training import ledger
+from governance.vault import ObjectWriter, discard
+from governance.versions import frames
+from training import checkpoints, ledger
 from training.accounting import PLD_LABEL, epsilon, rdp_of
 from training.actions.attempts import Made, begin_run, finish_run, stop_run
 from training.artifacts import Artifact, from_bytes, to_bytes
 from training.backgrounds import ORIGIN, synthetic_background
 from training.bounds import buy_bounds
 from training.cards import model_card
-from training.charges import Charge, Part
+from training.charges import Charge, Part, covers
+from training.checkpoints import Kept
 from training.columns import columns_of
 from training.config import Guarantee, Plan, TrainingConfig
 from training.declarations import Declared
-from training.dpsgd import Progress, Trained, train
+from training.dpsgd import Progress, Snapshot, Trained, train
 from training.errors import RunRefusedError, RunStateError
 from training.evaluation import Metrics, NoisyCounts, count, measure
 from training.features import FeatureSpec, column_of
@@ -54,7 +62,7 @@ from training.mechanisms import Mechanism, Purpose
 from training.models import Run, RunPoint, RunState
 from training.networks import build
 from training.planning import check_unchanged, with_features
-from training.randomness import Source, secure_source
+from training.randomness import fresh_secret
 from training.split import held_out_rows
 from training.write_ahead import write_ahead
 
@@ -138,16 +146,25 @@ class _Attempt:
         self.plan = Plan.from_dict(run.plan)
         self.config = TrainingConfig.from_dict(run.config_json())
         self.private = self.plan.guarantee is Guarantee.DP
-        self.source: Source = secure_source()
+        self.kept = Kept(fresh_secret())
+        self.paid: tuple[Charge, ...] = ()  # by a worker that died
+        self._taken_up = False
+        self._kept_at = -math.inf
 
     def carry_out(self) -> None:
         """From the claim to `finish_run`."""
         self._look_around()
         declared = check_unchanged(self.run)
         self.run = begin_run(
-            self.worker, self.run, lease=self.lease, noise_source=self.source.name.split()[0]
+            self.worker,
+            self.run,
+            lease=self.lease,
+            noise_source=self.kept.secret.name.split()[0],
+            step=self.kept.step,
         )
         with Pulse(self.lease):
+            if not self._taken_up:
+                checkpoints.keep(self.run, self.kept, self.lease)
             self._beat("read", 0)
             rows = self._read(declared)
             spec = self._complete(declared, rows.train)
@@ -169,23 +186,29 @@ class _Attempt:
             self._finish(made)
 
     def _look_around(self) -> None:
-        """Refuse what a dead worker began to touch, and what keeps killing workers."""
-        if self.lease.beat(stage="prepare", done=0, of=self.plan.steps):
+        """Take up what a dead worker kept; refuse what keeps killing workers."""
+        if self.lease.beat(stage="prepare", of=self.plan.steps):
             raise _Cancelled
-        touched = ledger.account(self.run, self.run.attempt).touched
-        if touched or self.lease.fence > CLAIMS:
+        known = ledger.line(self.run)
+        row = checkpoints.find(self.run)
+        before = row.fence if row is not None and row.job == self.lease.job_id else 0
+        if (known.touched and row is None) or self.lease.fence - before > CLAIMS:
             raise RunStateError(
                 "the worker of this attempt was lost: trying again is a new attempt",
                 code="run.worker_lost",
             )
+        if row is not None:
+            self.kept = checkpoints.read(self.run, row)
+            self.paid = tuple(known.ahead)
+            self._taken_up = True
+            _log.info("%s goes on from step %d", self.run.reference, self.kept.step)
 
     def _read(self, declared: Declared) -> _Rows:
         """The columns that the run needs, of the sealed version, split by the public split."""
         version = self.run.version
         features = [feature.name for feature in declared.features]
         needed = list(dict.fromkeys([*features, declared.target.column, *declared.groups]))
-        with open_object(version.stored) as file:
-            table = pl.concat(frame.select(needed) for frame in read_version(file))
+        table = pl.concat(frame.select(needed) for frame in frames(version))
         if len(table) != version.rows:
             raise RunRefusedError(
                 "the sealed rows are not as many as the version says", code="run.rows_differ"
@@ -195,17 +218,25 @@ class _Attempt:
 
     def _complete(self, declared: Declared, rows: pl.DataFrame) -> FeatureSpec:
         """The specification; bounds that nobody declared are bought first."""
+        if self.kept.spec is not None:
+            return self.kept.spec
         if not declared.unbounded:
-            return declared.complete({})
-        self._write_ahead(Charge(paid) for paid in self.plan.paid)
-        sigma = self.plan.paid[0].noise_multiplier if self.private else _NO_NOISE
-        return declared.complete(buy_bounds(rows, declared.unbounded, sigma, self.source).bounds)
+            spec = declared.complete({})
+        else:
+            self._pay([Charge(paid) for paid in self.plan.paid])
+            sigma = self.plan.paid[0].noise_multiplier if self.private else _NO_NOISE
+            source = self.kept.secret.stream("bounds")
+            spec = declared.complete(buy_bounds(rows, declared.unbounded, sigma, source).bounds)
+        self.kept = replace(self.kept, spec=spec)
+        return spec
 
     def _train(self, network: nn.Module, spec: FeatureSpec, rows: pl.DataFrame) -> Trained:
         labels = torch.from_numpy(spec.encode_target(rows))
         usable = torch.isfinite(labels)  # the plan's public N still counts the others
         features = torch.from_numpy(spec.encode(rows))[usable]
-        done = 0
+        done = self.kept.step
+        for shown in () if self.kept.snapshot is None else self.kept.snapshot.curve:
+            self._draw(shown)  # a worker may have died between keeping a block and showing it
 
         def on_block(steps: int) -> None:
             self._write_ahead([Charge(self.plan.event(steps))] if self.private else [])
@@ -221,36 +252,48 @@ class _Attempt:
             labels[usable],
             plan=self.plan,
             config=self.config,
-            source=self.source,
+            secret=self.kept.secret,
             on_block=on_block,
+            on_kept=self._keep,
             on_progress=on_progress,
             cancelled=lambda: self.lease.beat(stage="train", done=done),
+            after=self.kept.snapshot,
+            paid=_steps(self.paid),
         )
 
+    def _keep(self, take: Callable[[], Snapshot]) -> None:
+        """Replace the checkpoint, unless the last one is fresh."""
+        if time.monotonic() - self._kept_at >= settings.CHECKPOINT_SECONDS:
+            self.kept = replace(self.kept, snapshot=take())
+            checkpoints.keep(self.run, self.kept, self.lease)
+            self._kept_at = time.monotonic()
+
     def _draw(self, progress: Progress) -> None:
-        """A point of the live curves. The loss was noised inside the mechanism that is charged."""
+        """A point of the live curves, once. Its loss was noised inside the charged mechanism."""
         spent = rdp_of(self.plan.mechanisms(progress.step))
-        RunPoint.objects.create(
-            tenant_id=self.run.tenant_id,
+        RunPoint.objects.get_or_create(
             run=self.run,
             attempt=self.run.attempt,
             step=progress.step,
-            steps=progress.steps,
-            epsilon=epsilon(spent, self.config.delta),
-            loss=progress.loss,
+            defaults={
+                "tenant_id": self.run.tenant_id,
+                "steps": progress.steps,
+                "epsilon": epsilon(spent, self.config.delta),
+                "loss": progress.loss,
+            },
         )
 
     def _evaluate(self, artifact: Artifact, declared: Declared, rows: pl.DataFrame) -> _Scored:
         """One noisy release about the held-out rows, written ahead like a step."""
         charge = self._evaluation()
-        self._write_ahead([charge] if self.private else [])
+        self._pay([charge])
         counts = count(
             _probabilities(artifact, rows),
             artifact.spec.encode_target(rows),
             {name: column_of(rows, name) for name in declared.groups},
             declared.groups,
             charge.mechanism,
-            self.source,
+            self.kept.secret.stream("evaluation"),
         )
         return _Scored(counts, measure(counts))
 
@@ -258,7 +301,7 @@ class _Attempt:
         """What was reserved for the held-out rows."""
         if not self.private:
             return Charge(Mechanism(_NO_NOISE, purpose=Purpose.EVALUATION), Part.HELD_OUT)
-        reserved = ledger.account(self.run, self.run.attempt).reserved
+        reserved = ledger.line(self.run).reserved
         return next(charge for charge in reserved if charge.part is Part.HELD_OUT)
 
     def _made(
@@ -281,7 +324,7 @@ class _Attempt:
                     "version": str(version.number),
                     "digest": version.digest,
                 },
-                randomness=self.source.name,
+                randomness=self.kept.secret.name,
                 source=declared.source,
                 curve=trained.curve,
                 counts=scored.counts,
@@ -310,12 +353,24 @@ class _Attempt:
             discard(made.stored)
             raise
 
-    def _write_ahead(self, charges: Any) -> None:
-        write_ahead(self.run, self.run.attempt, list(charges), self.lease)
+    def _pay(self, charges: Sequence[Charge]) -> None:
+        """Write ahead what a dead worker did not."""
+        if not (self.private and self.paid and covers(self.paid, charges)):
+            self._write_ahead(charges if self.private else [])
+
+    def _write_ahead(self, charges: Sequence[Charge]) -> None:
+        write_ahead(self.run, self.run.attempt, charges, self.lease)
 
     def _beat(self, stage: str, done: int) -> None:
         if self.lease.beat(stage=stage, done=done):
             raise _Cancelled
+
+
+def _steps(charges: Sequence[Charge]) -> int:
+    """Training steps among charges."""
+    return sum(
+        charge.mechanism.steps for charge in charges if charge.mechanism.purpose is Purpose.TRAINING
+    )
 
 
 def background_of(spec: FeatureSpec) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """`/api/v1/datasets` and `/dataset-versions`: tables brought in, and what came out of them."""
 
 import json
-from pathlib import PurePath
 from typing import Any
 
 from django.http import QueryDict
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.decorators import action as route
 from rest_framework.parsers import MultiPartParser
@@ -15,28 +14,72 @@ from rest_framework.response import Response
 from gateway.api.doors import Body, Resource, checked
 from gateway.api.parsing import StrictJson
 from gateway.bindings import binds_action, scoped_read
-from governance.actions.datasets import Declared, upload_dataset
+from governance import column_plans
+from governance.actions.anonymization import cancel_ingest
+from governance.actions.datasets import Declared, append_batch, upload_dataset
 from governance.actions.readings import begin_preview, reread_dataset
+from governance.batches import Received
 from governance.errors import InvalidError
 from governance.lookup import own_tenant
-from governance.models import Dataset, DatasetVersion
+from governance.models import Batch, Dataset, DatasetVersion
 from governance.permissions import Permission
 from governance.previewing import preview_dataset
+from governance.progress import progress_of
 from governance.tables.reading import previewed
-from governance.uploads import sealed_upload
+from governance.uploads import received
+
+
+class ProgressShown(serializers.Serializer[Any]):
+    """How far an ingest is, in rows. What nobody can tell yet is null."""
+
+    stage = serializers.ChoiceField(choices=("profile", "anonymize", "merge"))
+    done = serializers.IntegerField()
+    of = serializers.IntegerField(allow_null=True)
+    rows_per_second = serializers.IntegerField(allow_null=True)
+    seconds_left = serializers.IntegerField(allow_null=True)
+    running = serializers.IntegerField(help_text="Workers at it now.")
+
+
+class BatchShown(serializers.ModelSerializer[Batch]):
+    """What came in at one time, as one file or several."""
+
+    files = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Batch
+        fields = ("number", "files", "rows", "source", "error_code", "received_at")
+
+    def get_files(self, batch: Batch) -> int:
+        """How many files."""
+        return int(batch.parts.count())
 
 
 class DatasetShown(serializers.ModelSerializer[Dataset]):
-    """A dataset: what was declared, and how far it is."""
+    """A dataset: what was declared, what came in, and how far it is."""
 
     purposes = serializers.SerializerMethodField()
+    batches = BatchShown(many=True, read_only=True)
+    progress = serializers.SerializerMethodField()
+    undeclared_sensitive = serializers.SerializerMethodField()
 
     class Meta:
         model = Dataset
         fields = (
             "id", "name", "state", "purposes", "regimes", "languages", "format", "encoding", "rows",
-            "columns", "entity_counts", "error_code", "error_detail", "created_at",
+            "columns", "entity_counts", "undeclared_sensitive", "batches", "progress",
+            "error_code", "error_detail", "created_at",
         )  # fmt: skip
+
+    @extend_schema_field(serializers.DictField(child=serializers.ListField()))
+    def get_undeclared_sensitive(self, dataset: Dataset) -> dict[str, list[str]]:
+        """Special categories that nobody declared, each with the columns that tell it."""
+        return column_plans.undeclared_sensitive(dataset)
+
+    @extend_schema_field(ProgressShown(allow_null=True))
+    def get_progress(self, dataset: Dataset) -> dict[str, Any] | None:
+        """How far the ingest under way is; null when there is none."""
+        progress = progress_of(dataset)
+        return None if progress is None else progress.as_dict()
 
     def get_purposes(self, dataset: Dataset) -> list[str]:
         """The purposes that it may be processed for."""
@@ -59,7 +102,7 @@ class DatasetVersionShown(serializers.ModelSerializer[DatasetVersion]):
 
 
 class UploadForm(serializers.Serializer[Any]):
-    """A file, and what is declared of it. Fields before the file, in one multipart body."""
+    """One table, and what is declared of it. Fields before the files, in one multipart body."""
 
     name = serializers.SlugField(max_length=80)
     purposes = serializers.ListField(child=serializers.SlugField())
@@ -69,13 +112,30 @@ class UploadForm(serializers.Serializer[Any]):
     format = serializers.CharField(required=False, help_text="csv, jsonl, parquet or xlsx.")
     encoding = serializers.CharField(required=False)
     declarations = serializers.CharField(required=False, help_text="JSON.")
-    file = serializers.FileField(help_text="Sealed as it arrives; never written in the clear.")
+    sensitive = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Special categories it holds."
+    )
+    file = serializers.FileField(
+        help_text="Sealed as it arrives; never written in the clear. Several files of the same"
+        " columns, each as a field of this name, make one table."
+    )
+
+
+class AppendForm(serializers.Serializer[Any]):
+    """More rows of a sealed dataset: files of the same columns."""
+
+    format = serializers.CharField(required=False, help_text="Where the files' names do not say.")
+    encoding = serializers.CharField(required=False)
+    file = serializers.FileField(help_text="As on upload; several are one batch.")
 
 
 class ReadingBody(Body):
-    """How to read the file."""
+    """How to read the newest batch."""
 
     encoding = serializers.CharField(max_length=20, required=False)
+    part = serializers.IntegerField(
+        min_value=1, required=False, help_text="Which file of it; the first, or on rereading all."
+    )
 
 
 class Previewed(serializers.Serializer[Any]):
@@ -102,14 +162,11 @@ class Datasets(Resource):
     @extend_schema(request={"multipart/form-data": UploadForm}, responses={202: DatasetShown})
     @binds_action(upload_dataset)
     def create(self, request: Request) -> Response:
-        """Take a file in; its profile and column plan follow on a queue: look at `state`."""
+        """Take files in; profile and column plan follow on a queue: look at `state`."""
         person = self.person
-        form, upload = request._request.POST, sealed_upload(request._request, "file")  # noqa: SLF001  # DRF's copy would be a second one of the file
+        form = request._request.POST  # noqa: SLF001  # DRF's copy would be a second one of the file
         dataset = upload_dataset(
-            person,
-            own_tenant(person),
-            stored=upload.stored,
-            declared=_declared(form, upload.name or ""),
+            person, own_tenant(person), files=_files(request), declared=_declared(form)
         )
         return Response(
             DatasetShown(dataset).data,
@@ -117,13 +174,43 @@ class Datasets(Resource):
             headers={"Location": f"/api/v1/datasets/{dataset.name}"},
         )
 
+    @extend_schema(request={"multipart/form-data": AppendForm}, responses={202: BatchShown})
+    @route(detail=True, methods=["post"])
+    @binds_action(append_batch)
+    def batches(self, request: Request, pk: str) -> Response:
+        """Append files to a sealed dataset; a version with their rows follows on a queue.
+
+        Where the plan in force covers them, they are treated by it. Otherwise a new plan is
+        proposed, for all rows.
+        """
+        dataset = self.one(pk)
+        batch = append_batch(self.person, dataset, files=_files(request))
+        return Response(
+            BatchShown(batch).data,
+            status=status.HTTP_202_ACCEPTED,
+            headers={"Location": f"/api/v1/datasets/{dataset.name}"},
+        )
+
+    @extend_schema(request=None, responses=DatasetShown)
+    @route(detail=True, methods=["post"], parser_classes=[StrictJson])
+    @binds_action(cancel_ingest)
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Stop what is under way; versions that were sealed before stay."""
+        del request
+        return Response(DatasetShown(cancel_ingest(self.person, self.one(pk))).data)
+
     @extend_schema(request=ReadingBody, responses=Previewed)
     @route(detail=True, methods=["post"], parser_classes=[StrictJson])
     @binds_action(begin_preview)
     def preview(self, request: Request, pk: str) -> Response:
         """The first rows as shapes, in the encoding that was found or in one to try."""
         asked = checked(ReadingBody, request)
-        shown = preview_dataset(self.person, self.one(pk), encoding=asked.get("encoding", ""))
+        shown = preview_dataset(
+            self.person,
+            self.one(pk),
+            encoding=asked.get("encoding", ""),
+            part=asked.get("part", 1),
+        )
         return Response(previewed(shown))
 
     @extend_schema(request=ReadingBody, responses={202: DatasetShown})
@@ -132,7 +219,9 @@ class Datasets(Resource):
     def reread(self, request: Request, pk: str) -> Response:
         """Have the file read in another encoding; a new plan follows."""
         asked = checked(ReadingBody, request)
-        dataset = reread_dataset(self.person, self.one(pk), encoding=asked.get("encoding", ""))
+        dataset = reread_dataset(
+            self.person, self.one(pk), encoding=asked.get("encoding", ""), part=asked.get("part")
+        )
         return Response(DatasetShown(dataset).data, status=status.HTTP_202_ACCEPTED)
 
 
@@ -147,7 +236,14 @@ class DatasetVersions(Resource):
     related = ("dataset",)
 
 
-def _declared(form: QueryDict, filename: str) -> Declared:
+def _files(request: Request) -> list[Received]:
+    """The sealed files of an upload, with what the form says of them."""
+    plain = request._request  # noqa: SLF001  # DRF's copy would be a second one of each file
+    form = plain.POST
+    return received(plain, "file", stated=form.get("format", ""), encoding=form.get("encoding", ""))
+
+
+def _declared(form: QueryDict) -> Declared:
     try:
         declarations = json.loads(form.get("declarations") or "{}")
     except (ValueError, RecursionError):
@@ -164,7 +260,6 @@ def _declared(form: QueryDict, filename: str) -> Declared:
         regimes=tuple(form.getlist("regimes")),
         languages=tuple(form.getlist("languages")) or ("zh", "en"),
         subject_column=form.get("subject_column", ""),
-        format=form.get("format") or PurePath(filename).suffix.lstrip(".").lower(),
-        encoding=form.get("encoding", ""),
         declarations=declarations,
+        sensitive=tuple(form.getlist("sensitive")),
     )

@@ -92,6 +92,6 @@ class Runs(Resource):
     @route(detail=True, methods=["post"])
     @binds_action(retry_run)
     def retry(self, request: Request, pk: str) -> Response:  # noqa: ARG002  # DRF's signature
-        """Try an ended run again: a new attempt with a new reservation."""
+        """Try an ended run again, from what was kept of it; what is unpaid is reserved."""
         run = retry_run(self.person, self.one(pk))
         return Response(RunShown(run).data, status=status.HTTP_202_ACCEPTED)

@@ -9,11 +9,16 @@ from gateway.api.approvals import Approvals
 from gateway.api.audit import Bundles, Entries
 from gateway.api.budgets import Budgets
 from gateway.api.datasets import Datasets, DatasetVersions
+from gateway.api.fetches import Fetches, Sources
 from gateway.api.keys import Keys
 from gateway.api.licenses import Licenses
+from gateway.api.measurements import Measurements
 from gateway.api.models import Models
 from gateway.api.predictions import Explain, Predict
+from gateway.api.quality import Contracts, Drift, Quality
 from gateway.api.receipts import Receipts
+from gateway.api.releases import DataReleases
+from gateway.api.rules import Rules
 from gateway.api.runs import Runs
 from gateway.api.tenants import Tenants
 from gateway.api.usage import Usage
@@ -41,11 +46,15 @@ for _prefix, _resource in {
     "approvals": Approvals,
     "audit/entries": Entries,
     "budgets": Budgets,
+    "data-releases": DataReleases,
     "dataset-versions": DatasetVersions,
     "datasets": Datasets,
+    "detector-measurements": Measurements,
+    "fetches": Fetches,
     "keys": Keys,
     "licenses": Licenses,
     "models": Models,
+    "recognition-rules": Rules,
     "runs": Runs,
     "tenants": Tenants,
     "usage": Usage,
@@ -56,6 +65,10 @@ _v1: list[URLPattern | URLResolver] = [
     path("models/<name:slug>/predict", Predict.as_view(), name="predict"),
     path("models/<name:slug>/explain", Explain.as_view(), name="explain"),
     path("receipts/<name:prediction>", Receipts.as_view(), name="receipt"),
+    path("dataset-versions/<name:version>/quality", Quality.as_view(), name="quality"),
+    path("dataset-versions/<name:version>/drift", Drift.as_view(), name="drift"),
+    path("datasets/<name:dataset>/contract", Contracts.as_view(), name="contract"),
+    path("sources", Sources.as_view(), name="sources"),
     path("audit/bundles", Bundles.as_view(), name="audit-bundles"),
     *_router.urls,
 ]

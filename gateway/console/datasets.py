@@ -1,6 +1,5 @@
 """Datasets: brought in, looked at, amended; approved beside their column plan."""
 
-from pathlib import PurePath
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -15,26 +14,27 @@ from audit.errors import DomainError
 from gateway.bindings import binds_action, scoped_read
 from gateway.console import words
 from gateway.console.access import check, house, person, sees
-from gateway.console.forms import UploadForm
-from gateway.console.plans import amended, choices, rows_of
+from gateway.console.forms import AppendForm, UploadForm
+from gateway.console.plans import amended, choices, notice_of, rows_of
 from gateway.console.proposals import decision_on
 from gateway.console.sections import Section
 from gateway.console.sentences import sentence
 from governance import approvals
-from governance.actions.datasets import Declared, amend_plan, upload_dataset
+from governance.actions.anonymization import cancel_ingest
+from governance.actions.datasets import Declared, amend_plan, append_batch, upload_dataset
 from governance.actions.readings import begin_preview, reread_dataset
-from governance.models import Dataset, Job, Purpose
+from governance.models import Dataset, Purpose, SealedGroup
 from governance.models.datasets import DatasetState, entity_totals
-from governance.models.jobs import JobState
 from governance.permissions import Permission, ProposalKind
 from governance.previewing import preview_dataset
+from governance.progress import MOVING, progress_of
 from governance.recognition.plan import ColumnPlan, PlanError
+from governance.recognition_rules import current_version
 from governance.tables.encoding import ACCEPTED
-from governance.uploads import sealed_upload
+from governance.uploads import received
 
 _AMENDABLE = {DatasetState.PROPOSED, DatasetState.REJECTED, DatasetState.SEALED}
 _READABLE = {DatasetState.PROPOSED, DatasetState.REJECTED, DatasetState.FAILED}
-_MOVING = {DatasetState.QUARANTINED, DatasetState.APPROVED, DatasetState.ANONYMIZING}
 
 
 @admin.register(Dataset)
@@ -77,6 +77,8 @@ class Datasets(Section):
         """Upload and amend."""
         return [
             self.form_door("upload/", self.upload, "upload"),
+            self.form_door("<str:object_id>/append/", self.append, "append"),
+            self.button("<str:object_id>/cancel/", self.cancel, "cancel"),
             self.button("<str:object_id>/amend/", self.amend, "amend"),
             self.button("<str:object_id>/preview/", self.preview, "preview"),
             self.button("<str:object_id>/reread/", self.reread, "reread"),
@@ -92,18 +94,29 @@ class Datasets(Section):
     def context(self, request: HttpRequest, row: Dataset) -> dict[str, Any]:
         """What the page shows: plan, evidence, approval, versions."""
         stored = row.plans.order_by("-number").first()
+        plan = _plan(stored)
         proposal = approvals.latest(ProposalKind.COLUMN_PLAN, row)
-        job = Job.objects.filter(subject=row.reference).order_by("-created_at").first()
-        busy = job is not None and job.state in {JobState.WAITING, JobState.RUNNING}
+        progress = progress_of(row)
+        batches = list(row.batches.prefetch_related("parts").order_by("-number"))
+        parts = list(batches[0].parts.all()) if batches else []
+        may_upload = sees(request, Permission.DATASET_UPLOAD)
         may_amend = row.state in _AMENDABLE and sees(request, Permission.PLAN_AMEND)
         return {
             "state_label": DatasetState(row.state).label,
-            "job": job if busy else None,
-            "refresh": busy or row.state in _MOVING,
+            "progress": progress,
+            "refresh": row.state in MOVING,
+            "batches": batches,
+            "leaks": _leaks(row, stored),
+            "may_append": may_upload and row.state == DatasetState.SEALED,
+            "may_cancel": may_upload and progress is not None,
+            "parts": parts,
+            "shown_format": row.format or "".join(part.declared_format for part in parts[:1]),
+            "as_told": any(part.encoding_override for part in parts),
             "error_sentence": sentence(row.error_code) if row.error_code else "",
             "plan": stored,
-            "rows": _plan_rows(stored),
-            "choices": choices() if may_amend else None,
+            "rows": [] if plan is None else rows_of(plan),
+            "notice": None if plan is None else notice_of(plan, current_version(house(request))),
+            "choices": choices(plan) if may_amend else None,
             "decision": None if proposal is None else decision_on(proposal, person(request)),
             "purposes": row.purposes.select_related("purpose"),
             "versions": row.versions.select_related("plan"),
@@ -112,13 +125,16 @@ class Datasets(Section):
             "languages": [words.word(words.LANGUAGES, name) for name in row.languages],
             "run_address": _run_address(request, row),
             "may_preview": sees(request, Permission.DATASET_PREVIEW),
-            "may_reread": row.state in _READABLE and sees(request, Permission.PLAN_AMEND),
+            "may_reread": _readable(row, batches) and sees(request, Permission.PLAN_AMEND),
             "encodings": sorted(set(ACCEPTED)),
+            "sensitive": [
+                words.special_category(name) for name in row.declarations.get("sensitive", [])
+            ],
         }
 
     @binds_action(upload_dataset)
     def upload(self, request: HttpRequest) -> HttpResponse:
-        """Show the form; take a file in, sealed as it came."""
+        """Show the form; take files in, sealed as they came."""
         check(request, Permission.DATASET_UPLOAD, self.kind)
         purposes = [
             (purpose.slug, f"{purpose.title} · {purpose.get_legal_basis_display()}")
@@ -130,23 +146,22 @@ class Datasets(Section):
         try:
             # First: a refused upload has left no file, and the reason is worth more than
             # "this field is required".
-            upload = sealed_upload(request, "file")
+            files = received(request, "file", encoding=request.POST.get("encoding", ""))
             if not form.is_valid():
                 return self._upload_page(request, form)
             said = form.cleaned_data
             dataset = upload_dataset(
                 person(request),
                 house(request),
-                stored=upload.stored,
+                files=files,
                 declared=Declared(
                     name=said["name"],
                     purposes=tuple(said["purposes"]),
                     regimes=tuple(said["regimes"]),
                     languages=tuple(said["languages"]),
                     subject_column=said["subject_column"],
-                    format=PurePath(upload.name or "").suffix.lstrip(".").lower(),
-                    encoding=said["encoding"],
                     declarations=form.declared(),
+                    sensitive=tuple(said["sensitive"]),
                 ),
             )
         except DomainError as error:
@@ -163,6 +178,41 @@ class Datasets(Section):
             error,
             submit=gettext("Upload and profile"),
             icon="upload_file",
+        )
+
+    @binds_action(append_batch)
+    def append(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the form; take more files of a dataset in."""
+        check(request, Permission.DATASET_UPLOAD, self.kind)
+        dataset: Dataset = self.one(request, object_id)
+        form = AppendForm(request.POST or None, request.FILES or None)
+        error: DomainError | None = None
+        if request.method == "POST":
+            try:
+                files = received(request, "file", encoding=request.POST.get("encoding", ""))
+                if form.is_valid():
+                    append_batch(person(request), dataset, files=files)
+                    return redirect(self.address("change", dataset.pk))
+            except DomainError as refused:
+                error = refused
+        return self.form_page(
+            request,
+            gettext("Append files to %(name)s") % {"name": dataset.name},
+            form,
+            error,
+            submit=gettext("Append"),
+            icon="playlist_add",
+        )
+
+    @binds_action(cancel_ingest)
+    def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Stop what is under way."""
+        dataset: Dataset = self.one(request, object_id)
+        return self.act(
+            request,
+            dataset,
+            lambda: cancel_ingest(person(request), dataset),
+            gettext("The ingest is stopped."),
         )
 
     @binds_action(amend_plan)
@@ -185,7 +235,10 @@ class Datasets(Section):
         dataset: Dataset = self.one(request, object_id)
         try:
             shown = preview_dataset(
-                person(request), dataset, encoding=request.POST.get("encoding", "")
+                person(request),
+                dataset,
+                encoding=request.POST.get("encoding", ""),
+                part=_part(request) or 1,
             )
         except DomainError as error:
             return self.page(request, dataset, error)
@@ -197,18 +250,48 @@ class Datasets(Section):
         dataset: Dataset = self.one(request, object_id)
 
         def do() -> None:
-            reread_dataset(person(request), dataset, encoding=request.POST.get("encoding", ""))
+            reread_dataset(
+                person(request),
+                dataset,
+                encoding=request.POST.get("encoding", ""),
+                part=_part(request),
+            )
 
         return self.act(request, dataset, do, gettext("The file is being read anew."))
 
 
-def _plan_rows(stored: Any) -> list[Any]:
-    if stored is None:
+def _part(request: HttpRequest) -> int | None:
+    """The file that the form names, where a batch has several."""
+    number = request.POST.get("part", "")
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 9 else None  # noqa: PLR2004 - no batch has so many
+
+
+def _readable(dataset: Dataset, batches: list[Any]) -> bool:
+    """Whether the newest batch may be read anew: no plan is at work, or it could not be read."""
+    refused = dataset.state == DatasetState.SEALED and bool(batches) and batches[0].error_code
+    return dataset.state in _READABLE or bool(refused)
+
+
+def _leaks(dataset: Dataset, plan: Any) -> list[tuple[str, str, int]]:
+    """What the re-scan found under the newest plan: (column, entity, how many)."""
+    if plan is None or dataset.error_code != "release.leaks":
         return []
+    found: dict[tuple[str, str], int] = {}
+    for leaks in SealedGroup.objects.filter(plan=plan, stored=None).values_list("leaks", flat=True):
+        for column, entities in leaks.items():
+            for entity, count in entities.items():
+                found[column, entity] = found.get((column, entity), 0) + count
+    return [(column, entity, count) for (column, entity), count in sorted(found.items())]
+
+
+def _plan(stored: Any) -> ColumnPlan | None:
+    """The plan; None also for one of a version that is no longer read: its digest is shown."""
+    if stored is None:
+        return None
     try:
-        return list(rows_of(ColumnPlan.from_dict(stored.as_json())))
+        return ColumnPlan.from_dict(stored.as_json())
     except PlanError:
-        return []  # of a version that is no longer read; its digest is shown all the same
+        return None
 
 
 def _run_address(request: HttpRequest, dataset: Dataset) -> str:

@@ -23,7 +23,9 @@ _MODELS: Final = {
 
 
 class SealedFileInput(widgets.UnfoldAdminFileFieldWidget):
-    """A file that was sealed on its way in: there is nothing to show of it, and no plaintext."""
+    """Files that were sealed on their way in: nothing is left to show of them, and no plaintext."""
+
+    allow_multiple_selected = True
 
 
 def _text(**attrs: Any) -> Any:
@@ -34,13 +36,42 @@ def _checks() -> Any:
     return widgets.UnfoldAdminCheckboxSelectMultipleWidget()
 
 
-class UploadForm(forms.Form):
-    """A file, and what the steward says of it."""
+class SealedFilesField(forms.FileField):
+    """One file or several. They are sealed already: what remains is that each is one."""
 
-    file = forms.FileField(
-        label=_("File"),
-        widget=SealedFileInput(),
-        help_text=_("CSV, JSON Lines, Parquet or .xlsx. It is encrypted while it arrives."),
+    widget = SealedFileInput
+
+    def clean(self, data: Any, initial: Any = None) -> list[Any]:
+        """Every file, judged as one alone would be."""
+        files = data if isinstance(data, list | tuple) else [data]
+        return [super(SealedFilesField, self).clean(file, initial) for file in files or [None]]
+
+
+class AppendForm(forms.Form):
+    """More files of a sealed dataset."""
+
+    file = SealedFilesField(
+        label=_("Files"),
+        help_text=_(
+            "Several files are one table: they have the same columns. Encrypted on arrival."
+        ),
+    )
+    encoding = forms.ChoiceField(
+        label=_("Encoding"),
+        choices=[("", _("detect")), *((name, name) for name in ACCEPTED)],
+        required=False,
+        widget=widgets.UnfoldAdminSelectWidget(),
+    )
+
+
+class UploadForm(forms.Form):
+    """One table in one file or several, and what the steward says of it."""
+
+    file = SealedFilesField(
+        label=_("Files"),
+        help_text=_(
+            "Several files are one table: they have the same columns. Encrypted on arrival."
+        ),
     )
     name = forms.SlugField(
         label=_("Name"),
@@ -64,6 +95,13 @@ class UploadForm(forms.Form):
         choices=list(words.REGIMES.items()),
         required=False,
         widget=_checks(),
+    )
+    sensitive = forms.MultipleChoiceField(
+        label=_("Special categories it holds"),
+        choices=words.special_categories,
+        required=False,
+        widget=_checks(),
+        help_text=_("PIPL Art. 28, GDPR Art. 9. They are compared with what is found."),
     )
     subject_column = forms.CharField(
         label=_("Subject column"),
@@ -109,6 +147,50 @@ class UploadForm(forms.Form):
                 pointer="/declarations",
             )
         return found
+
+
+class FetchForm(UploadForm):
+    """What to take from a source: a new table, or a batch of one that is sealed."""
+
+    file = None  # type: ignore[assignment]  # Django's way to leave an inherited field out
+    encoding = None  # type: ignore[assignment]  # as above
+    source = forms.ChoiceField(label=_("Source"), widget=widgets.UnfoldAdminSelectWidget())
+    select = forms.CharField(
+        label=_("Selection"),
+        required=False,
+        widget=widgets.UnfoldAdminTextareaWidget(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text=_("A path of a folder, a prefix of a bucket, or one query that reads."),
+    )
+    dataset = forms.ChoiceField(
+        label=_("Append to"),
+        required=False,
+        widget=widgets.UnfoldAdminSelectWidget(),
+        help_text=_("Then what follows below is not asked."),
+    )
+    field_order = ("source", "select", "dataset", "name")
+
+    def __init__(
+        self,
+        *args: Any,
+        sources: list[tuple[str, str]],
+        datasets: list[tuple[str, str]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["source"].choices = sources  # type: ignore[attr-defined]  # a choice field
+        choices = [("", _("a new dataset")), *datasets]
+        self.fields["dataset"].choices = choices  # type: ignore[attr-defined]  # as above
+        self.fields["name"].required = self.fields["purposes"].required = False
+        self.fields["languages"].required = False
+
+    def clean(self) -> dict[str, Any]:
+        """A new dataset needs its name and a purpose; one that is there has them."""
+        said: dict[str, Any] = super().clean() or self.cleaned_data
+        if not said.get("dataset"):
+            for name in ("name", "purposes", "languages"):
+                if not said.get(name) and name not in self.errors:
+                    self.add_error(name, self.fields[name].error_messages["required"])
+        return said
 
 
 class RunForm(forms.Form):

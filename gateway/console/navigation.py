@@ -57,6 +57,31 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "title": _("Data"),
             "items": [
                 _item(_("Datasets"), "table", "governance_dataset", Permission.DATASET_VIEW),
+                _item(
+                    _("Data quality"),
+                    "fact_check",
+                    "governance_datasetversion",
+                    Permission.DATASET_VIEW,
+                ),
+                _item(
+                    _("Releases of data"),
+                    "outbox",
+                    "governance_datarelease",
+                    Permission.RELEASE_VIEW,
+                ),
+                _item(_("Sources"), "cloud_download", "governance_fetch", Permission.DATASET_VIEW),
+                _item(
+                    _("Recognition rules"),
+                    "rule",
+                    "governance_recognitionrules",
+                    Permission.RULES_VIEW,
+                ),
+                _item(
+                    _("Detector measurements"),
+                    "troubleshoot",
+                    "governance_detectormeasurement",
+                    Permission.DETECTOR_VIEW,
+                ),
             ],
         },
         {

@@ -8,9 +8,14 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
 from gateway.console import words
+from gateway.console.plans import notice_of
+from gateway.console.sentences import sentence
 from governance import approvals
-from governance.models import Dataset, DatasetVersion, Proposal, Tenant, User
+from governance.models import ColumnPlanVersion, Dataset, DatasetVersion, Proposal, Tenant, User
+from governance.models.releases import RecipientClass
 from governance.permissions import ProposalKind
+from governance.recognition.plan import ColumnPlan, PlanError
+from governance.recognition_rules import current_version
 from training.models import Budget, ModelVersion, Run
 
 
@@ -24,7 +29,7 @@ class Line:
     code: bool = False  # a digest or an id, to be set in a fixed width
 
 
-def subject_of(proposal: Proposal) -> Line:
+def subject_of(proposal: Proposal) -> Line:  # noqa: PLR0911 - one a kind
     """What a proposal is about, by the name that people know it by."""
     kind, _sep, key = proposal.subject.partition(":")
     name = words.word(words.PROPOSALS, proposal.kind)
@@ -40,13 +45,47 @@ def subject_of(proposal: Proposal) -> Line:
             return _linked(name, run and run.model_name, "training_run", key)
         case "modelversion":
             return _linked(name, _find(ModelVersion, key), "training_modelversion", key)
+        case "datarelease":
+            payload = approvals.payload_of(proposal)
+            version = _find(DatasetVersion, payload["version"])
+            return Line(name, f"{version or payload['version']} → {payload['recipient']}")
         case "grant":
             payload = approvals.payload_of(proposal)
             return Line(name, f"{_person(payload['user'])} · {_role(payload['role'])}")
     return Line(name, proposal.subject, code=True)
 
 
-def readable(proposal: Proposal) -> list[Line]:
+def warnings_of(proposal: Proposal) -> list[str]:
+    """What must not be overlooked at the decision: special categories, decisions open again."""
+    if proposal.kind != ProposalKind.COLUMN_PLAN.value:
+        return []
+    payload = approvals.payload_of(proposal)
+    stored = ColumnPlanVersion.objects.filter(
+        dataset_id=payload["dataset"], number=payload["number"]
+    ).first()
+    if stored is None:
+        return []
+    try:
+        plan = ColumnPlan.from_dict(stored.as_json())
+    except PlanError:
+        return []
+    notice = notice_of(plan, current_version(proposal.tenant))
+    said = []
+    if notice.undeclared:
+        named = "; ".join(f"{name} ({columns})" for name, _laws, columns in notice.undeclared)
+        said.append(_("Special categories that nobody declared: %(named)s") % {"named": named})
+    if notice.reopened:
+        columns = ", ".join(notice.reopened)
+        said.append(
+            _("Decisions of people that should be looked at again: %(columns)s")
+            % {"columns": columns}
+        )
+    if notice.rules_changed:
+        said.append(_("The tenant's own rules have changed since: read the file anew first."))
+    return said
+
+
+def readable(proposal: Proposal) -> list[Line]:  # noqa: PLR0911 - one a kind
     """The payload of a proposal in words."""
     payload = approvals.payload_of(proposal)
     match ProposalKind(proposal.kind):
@@ -57,6 +96,8 @@ def readable(proposal: Proposal) -> list[Line]:
                 Line(_("Number of the plan"), str(payload["number"])),
                 Line(_("Digest of the plan"), payload["plan"], code=True),
             ]
+        case ProposalKind.DATA_RELEASE:
+            return _release_lines(payload)
         case ProposalKind.EPSILON_CAP:
             return [
                 Line(_("Cap until now"), f"ε = {payload['before']}"),
@@ -89,6 +130,26 @@ def readable(proposal: Proposal) -> list[Line]:
                 Line(_("Reason"), payload["reason"]),
                 Line(_("Tokens"), str(len(payload["tokens"]))),
             ]
+
+
+def _release_lines(payload: dict[str, Any]) -> list[Line]:
+    version = _find(DatasetVersion, payload["version"])
+    measures = payload["measures"]
+    kind = RecipientClass(payload["recipient_class"]).label
+    quasi = [f"{column}: {level}" for column, level in sorted(measures["quasi"].items())]
+    figures = [f"{name} = {measures[name]}" for name in ("k", "l", "t") if name in measures]
+    return [
+        Line(_("Dataset version"), str(version or payload["version"])),
+        Line(_("Recipient"), f"{payload['recipient']} ({kind})"),
+        Line(_("Generalized columns"), " · ".join(quasi)),
+        Line(_("Sensitive columns"), " · ".join(measures["sensitive"]) or "–"),
+        Line(_("Columns as they are"), " · ".join(measures["as_is"]) or "–"),
+        Line(_("Measures"), " · ".join(figures)),
+        Line(_("Rows"), str(payload["rows"])),
+        Line(_("Rows left out"), str(payload["suppressed"])),
+        Line(_("Level"), words.word(words.LEVELS, str(payload["level"]))),
+        Line(_("Reasons"), " ".join(sentence(code) for code in payload["reasons"])),
+    ]
 
 
 def _run_lines(payload: dict[str, Any]) -> list[Line]:

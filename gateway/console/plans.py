@@ -1,7 +1,7 @@
 """A column plan as people read it, and the form by which a steward amends it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,10 +11,10 @@ from gateway.console import words
 from governance.anonymization.operators import GRANULARITIES, check_config
 from governance.errors import InvalidError
 from governance.recognition.entities import CATALOG, sensitivity
-from governance.recognition.plan import ColumnPlan, Evidence, Kind, PlannedColumn
+from governance.recognition.plan import ColumnPlan, DecidedBy, Evidence, Kind, PlannedColumn
 
 Choices = list[tuple[str, str]]
-_PRESET: Final = re.compile(r"(?P<operator>[a-z]+)(?::(?P<to>[a-z0-9_]+))?")
+_PRESET: Final = re.compile(r"(?P<operator>[a-z_]+)(?::(?P<to>[a-z0-9_]+))?")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class Row:
         kind, operator, declared: in words.
         preset: the operator as the form's choice.
         sensitive: whether the entity is of PIPL's sensitive class.
+        person: whether a person decided what the column is.
+        reopened: why that decision should be looked at again, in words.
+        classes: special categories that the column tells, each with the cells that were seen.
+        language: of the values, in words.
         share: share of the scanned values that the best finding holds of, "0.000" to "1.000".
         score: the highest score of it.
         proven: values whose check digit held.
@@ -40,6 +44,10 @@ class Row:
     declared: str
     preset: str
     sensitive: bool
+    person: bool
+    reopened: tuple[str, ...]
+    classes: tuple[tuple[str, int], ...]
+    language: str
     share: str
     score: str
     proven: int
@@ -83,6 +91,15 @@ def _row(place: int, column: PlannedColumn) -> Row:
         declared="" if column.declared is None else words.word(words.DECLARED, column.declared),
         preset=_preset(column.operator),
         sensitive=column.entity is not None and sensitivity(column.entity) == "S",
+        person=column.decided_by is DecidedBy.PERSON,
+        reopened=tuple(words.reason_in_words(reason) for reason in column.reopened),
+        classes=tuple(
+            (words.special_category(name), _cells(column.evidence, name))
+            for name in column.sensitive
+        ),
+        language=" · ".join(
+            words.word(words.LANGUAGES, name) for name in column.evidence.language.split("+")
+        ),
         share="" if best is None else best.prevalence,
         score="" if best is None else best.maximum,
         proven=0 if best is None else best.proven,
@@ -90,8 +107,49 @@ def _row(place: int, column: PlannedColumn) -> Row:
     )
 
 
-def choices() -> dict[str, Choices]:
-    """What the amend form offers: kinds, entities, operators."""
+def _cells(evidence: Evidence, name: str) -> int:
+    return next((seen.cells for seen in evidence.classes if seen.name == name), 0)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What whoever decides must not overlook.
+
+    Attributes:
+        undeclared: special categories that the ingest did not declare: (name, laws, columns).
+        reopened: columns in which a person's decision should be looked at again.
+        decided: columns that people decided.
+        rules: the edition of the tenant's own rules that the profile used; "" for none.
+        rules_changed: whether another edition counts by now.
+    """
+
+    undeclared: tuple[tuple[str, str, str], ...]
+    reopened: tuple[str, ...]
+    decided: int
+    rules: str
+    rules_changed: bool
+
+
+def notice_of(plan: ColumnPlan, current_rules: str) -> Notice:
+    """What stands out in a plan, given the edition of rules that counts now."""
+    return Notice(
+        undeclared=tuple(
+            (words.special_category(name), words.laws_of(name), ", ".join(columns))
+            for name, columns in plan.undeclared_sensitive.items()
+        ),
+        reopened=tuple(column.name for column in plan.columns if column.reopened),
+        decided=sum(column.decided_by is DecidedBy.PERSON for column in plan.columns),
+        rules=plan.rules,
+        rules_changed=plan.rules != current_rules,
+    )
+
+
+def choices(plan: ColumnPlan | None = None) -> dict[str, Choices]:
+    """What the amend form offers: kinds, entities, operators.
+
+    Entities that only the tenant's own rules know are offered where the plan speaks of them.
+    """
+    known = [entity.name for entity in CATALOG]
     operators = [
         (name, str(said)) for name, said in words.OPERATORS.items() if name != "generalize"
     ]
@@ -101,9 +159,16 @@ def choices() -> dict[str, Choices]:
     ]
     return {
         "kinds": [(name, str(said)) for name, said in words.KINDS.items()],
-        "entities": [("", "–"), *((entity.name, entity.name) for entity in CATALOG)],
+        "entities": [("", "–"), *((name, name) for name in (*known, *_own(plan, known)))],
         "operators": operators,
     }
+
+
+def _own(plan: ColumnPlan | None, known: Collection[str]) -> list[str]:
+    columns = () if plan is None else plan.columns
+    seen = {finding.entity for column in columns for finding in column.evidence.findings}
+    seen |= {column.entity for column in columns if column.entity is not None}
+    return sorted(seen - set(known))
 
 
 def amended(plan: ColumnPlan, form: QueryDict) -> tuple[ColumnPlan, int]:
@@ -116,7 +181,7 @@ def amended(plan: ColumnPlan, form: QueryDict) -> tuple[ColumnPlan, int]:
         PlanError: a typed column is left without an entity.
         OperatorError: the operator must not be used on this entity.
     """
-    offered = {name: {value for value, _ in listed} for name, listed in choices().items()}
+    offered = {name: {value for value, _ in listed} for name, listed in choices(plan).items()}
     result, changed = plan, 0
     for row in rows_of(plan):
         sent = {

@@ -15,7 +15,7 @@ from unfold.decorators import display
 from gateway.bindings import binds_action, scoped_read
 from gateway.console import words
 from gateway.console.access import person
-from gateway.console.payloads import Line, readable, subject_of
+from gateway.console.payloads import Line, readable, subject_of, warnings_of
 from gateway.console.sections import Section
 from gateway.console.sentences import sentence
 from governance import approvals
@@ -48,6 +48,7 @@ class Decision:
         proposal: the row.
         subject: what it is about, and its address.
         lines: the payload, readable.
+        warnings: what must not be overlooked at the decision.
         seats: each role that must approve.
         state: "open", "used", "rejected" or "expired".
         lacks: why it cannot be used yet, as a sentence; "" when it is complete.
@@ -58,6 +59,7 @@ class Decision:
     proposal: Proposal
     subject: Line
     lines: list[Line]
+    warnings: list[str]
     seats: list[Seat]
     state: str
     lacks: str
@@ -94,6 +96,7 @@ def decision_on(proposal: Proposal, actor: UserActor) -> Decision:
         proposal=proposal,
         subject=subject_of(proposal),
         lines=readable(proposal),
+        warnings=warnings_of(proposal) if state == "open" else [],
         seats=seats,
         state=state,
         lacks="" if lacks is None else sentence(lacks),

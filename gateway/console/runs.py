@@ -25,7 +25,7 @@ from governance.permissions import Permission
 from training import ledger
 from training.actions.runs import ENDED, cancel_run, request_run, retry_run
 from training.admission import approval_needed
-from training.models import Budget, BudgetEntry, Guarantee, Run, RunState
+from training.models import Budget, BudgetEntry, Checkpoint, Guarantee, Run, RunState
 
 _OPEN = {RunState.AWAITING_APPROVAL, RunState.QUEUED, RunState.RUNNING}
 _MOVING = {RunState.QUEUED, RunState.RUNNING}
@@ -98,6 +98,7 @@ class Runs(Section):
             "decision": None if proposal is None else decision_on(proposal, person(request)),
             "model_version": getattr(row, "model_version", None),
             "may_cancel": row.state in _OPEN and sees(request, Permission.RUN_CANCEL),
+            "kept_step": _kept_step(row),
             "may_retry": row.state in ENDED and sees(request, Permission.RUN_REQUEST),
         }
 
@@ -148,8 +149,14 @@ class Runs(Section):
             request,
             run,
             lambda: retry_run(person(request), run),
-            gettext("A new attempt begins, with a reservation of its own."),
+            gettext("A new attempt begins, with a reservation for what is not paid yet."),
         )
+
+
+def _kept_step(run: Run) -> int | None:
+    """The step that a new attempt goes on from; None where it begins anew."""
+    kept = Checkpoint.objects.filter(run=run, since=run.since).first()
+    return None if kept is None else kept.step
 
 
 def _offered(request: HttpRequest) -> dict[str, list[tuple[str, str]]]:

@@ -3,7 +3,11 @@
 from typing import Final
 
 from django.utils.functional import Promise
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
+
+from governance.recognition.lexicons import SENSITIVE_CLASSES
+from governance.recognition.plan import Cause, Reason
 
 Words = dict[str, Promise]
 
@@ -19,6 +23,7 @@ ROLES: Final[Words] = {
 
 PROPOSALS: Final[Words] = {
     "column_plan": _("column plan"),
+    "data_release": _("release of data"),
     "epsilon_cap": _("privacy budget cap"),
     "model_release": _("release of a model"),
     "reveal": _("reveal of tokens"),
@@ -48,6 +53,8 @@ OPERATORS: Final[Words] = {
     "pseudonym": _("pseudonym (keyed hash)"),
     "token": _("token (reversible by two people)"),
     "generalize": _("generalize"),
+    "date_shift": _("shift dates by subject"),
+    "surrogate": _("surrogate (an invented person)"),
 }
 
 GRANULARITIES: Final[Words] = {
@@ -60,11 +67,21 @@ GRANULARITIES: Final[Words] = {
     "region_2": _("province"),
     "network": _("network"),
     "city": _("city"),
+    "province": _("province"),
+}
+
+# GB/T 42460-2023.
+LEVELS: Final[Words] = {
+    "1": _("direct identifiers are in it"),
+    "2": _("direct identifiers were removed"),
+    "3": _("the risk was measured and is acceptable"),
+    "4": _("aggregates only"),
 }
 
 STAGES: Final[Words] = {
     "profile": _("profiling"),
     "anonymize": _("anonymizing"),
+    "merge": _("sealing"),
     "train": _("training"),
     "evaluate": _("evaluating"),
 }
@@ -73,18 +90,87 @@ REGIMES: Final[Words] = {
     "eu": _("European Union (GDPR)"),
     "cn": _("China (PIPL)"),
     "ca": _("California (CCPA)"),
+    "uk": _("United Kingdom (UK GDPR)"),
+    "jp": _("Japan (APPI)"),
+    "kr": _("South Korea (PIPA)"),
+    "in": _("India (DPDP Act)"),
+    "sg": _("Singapore (PDPA)"),
+    "th": _("Thailand (PDPA)"),
+    "ph": _("Philippines (DPA)"),
+    "au": _("Australia (Privacy Act)"),
+    "can": _("Canada (PIPEDA)"),
+    "tr": _("Türkiye (KVKK)"),
+    "za": _("South Africa (POPIA)"),
+    "ng": _("Nigeria (NDPA)"),
 }
 
 LANGUAGES: Final[Words] = {"zh": _("Chinese"), "en": _("English")}
 
 OUTCOMES: Final[Words] = {"done": _("done"), "denied": _("denied"), "failed": _("failed")}
 
+RULES: Final[Words] = {
+    "pattern": _("pattern"),
+    "deny": _("always found"),
+    "allow": _("passes"),
+}
+
+# Why a plan does not hold any more, or a decision is open again: `recognition.plan.Cause`.
+CAUSES: Final[Words] = {
+    "detector": _("another detector looked"),
+    "rules": _("the tenant's own rules are others"),
+    "column_new": _("the column is new"),
+    "column_gone": _("the column is gone"),
+    "escalated": _("personal data were found in it"),
+    "text": _("text was found around the identifiers"),
+    "identifiers": _("whole cells are identifiers"),
+    "entity": _("another entity was found"),
+    "more_sensitive": _("a more sensitive entity was found"),
+    "sensitive_class": _("a special category was found"),
+}
+
 # How a state is colored: unfold's label variants.
+QUALITY: Final[Words] = {
+    "passed": _("contract met"),
+    "unmet": _("contract not met"),
+    "unchecked": _("not checked"),
+}
+
+CELLS: Final[Words] = {
+    "integer": _("whole number"),
+    "real": _("number"),
+    "number": _("number"),
+    "date": _("date"),
+    "boolean": _("true or false"),
+    "text": _("text"),
+}
+
+CHECKS: Final[Words] = {
+    "rows": _("too few rows"),
+    "duplicates": _("duplicate rows"),
+    "labels": _("rarest label"),
+    "column": _("the column is missing"),
+    "missing": _("missing values"),
+    "type": _("values of another type"),
+    "min": _("values below the minimum"),
+    "max": _("values above the maximum"),
+    "categories": _("values outside the categories"),
+    "pattern": _("values that do not fit the pattern"),
+    "unique": _("repeated values"),
+    "outliers": _("outliers"),
+}
+
+DRIFT: Final[Words] = {
+    "stable": _("stable"),
+    "warn": _("worth a look"),
+    "act": _("act on it"),
+}
+
 VARIANTS: Final[dict[str, str]] = {
     "quarantined": "info",
     "proposed": "warning",
     "approved": "info",
     "anonymizing": "info",
+    "appending": "info",
     "sealed": "success",
     "rejected": "danger",
     "failed": "danger",
@@ -105,12 +191,46 @@ VARIANTS: Final[dict[str, str]] = {
     "used": "success",
     "live": "success",
     "test": "default",
+    "passed": "success",
+    "unmet": "danger",
+    "unchecked": "default",
+    "stable": "success",
+    "warn": "warning",
+    "act": "danger",
 }
 
 
 def word(words: Words, key: str | None) -> str:
     """The word for a key; the key where there is none."""
     return str(words.get(key or "", key or ""))
+
+
+def special_category(code: str) -> str:
+    """A special category of personal data, by the name that the law's readers know."""
+    known = SENSITIVE_CLASSES.get(code)
+    if known is None:
+        return code
+    return known.zh if (get_language() or "en").startswith("zh") else known.en
+
+
+def special_categories() -> list[tuple[str, str]]:
+    """All of them, for a form."""
+    return [(code, special_category(code)) for code in SENSITIVE_CLASSES]
+
+
+def laws_of(code: str) -> str:
+    """The provisions that name a special category."""
+    known = SENSITIVE_CLASSES.get(code)
+    return "" if known is None else ", ".join(known.laws)
+
+
+def reason_in_words(reason: Reason) -> str:
+    """Why a decision is open again, with the entity or the category that was found."""
+    said = word(CAUSES, reason.cause.value)
+    if not reason.found:
+        return said
+    named = reason.cause is Cause.SENSITIVE_CLASS
+    return f"{said}: {special_category(reason.found) if named else reason.found}"
 
 
 def operator_in_words(operator: dict[str, object]) -> str:

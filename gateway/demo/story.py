@@ -32,10 +32,11 @@ from governance import approvals
 from governance.actions.datasets import Declared
 from governance.actions.evidence import grant_bundle
 from governance.actions.proposals import approve_proposal
-from governance.intake import take_in
-from governance.models import Dataset, DatasetVersion, Job
+from governance.intake import Incoming, take_in
+from governance.models import Dataset, DatasetVersion
 from governance.models.datasets import DatasetState
 from governance.permissions import ProposalKind
+from governance.progress import progress_of
 from governance.scoping import tenant_scope
 from training.actions.models import propose_release
 from training.actions.runs import request_run
@@ -142,13 +143,12 @@ class Story:
         self.dataset = take_in(
             self.cast.actor("steward"),
             self.cast.house,
-            csv_pieces(count=self.rows),
+            [Incoming(csv_pieces(count=self.rows), format="csv")],
             Declared(
                 name=_free_name("adult-credit", taken),
                 purposes=(PURPOSE,),
                 regimes=("cn", "ca"),
                 subject_column=SUBJECT,
-                format="csv",
                 declarations=DECLARED,
             ),
         )
@@ -261,7 +261,7 @@ class Story:
         progress("done", 3, 3)
 
     def _until(self, state: DatasetState, progress: Progress) -> None:
-        """Follow the dataset's job until the dataset is in `state`."""
+        """Follow the dataset's jobs until the dataset is in `state`."""
         until = time.monotonic() + PATIENCE
         while True:
             self.dataset.refresh_from_db()
@@ -269,9 +269,9 @@ class Story:
                 return
             if self.dataset.state in UNMEANT:
                 raise DemoStoppedError(f"the ingest stopped: {self.dataset.error_code}")
-            job = Job.objects.filter(subject=self.dataset.reference).first()
-            if job is not None:
-                progress(job.stage or f"job {job.state}", job.done_units, job.all_units)
+            told = progress_of(self.dataset)
+            if told is not None:
+                progress(told.stage, told.done, told.of or 0)
             _pause(until)
 
     def _call(self, address: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What every profile shares: constants below, and `derive` for what depends on the environment."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -188,9 +189,17 @@ STORAGES: dict[str, dict[str, Any]]
 TIME_ZONE: str
 LOG_ORIGIN: str
 UPLOAD_MAX_BYTES: int
+INGEST_WORKERS: int
 DEFAULT_EPSILON_CAP: float
 DEFAULT_DELTA: float
 RUN_APPROVAL_EPSILON: float
+CHECKPOINT_SECONDS: float
+SOURCES: dict[str, Any]
+RELEASE_K: dict[str, int]
+RELEASE_L: int
+RELEASE_T: Decimal
+NLP_MODELS: dict[str, str]
+ADDRESS_MODEL: str
 CELERY_ACCEPT_CONTENT: list[str]
 CELERY_RESULT_BACKEND: str | None
 CELERY_TASK_ACKS_LATE: bool
@@ -216,9 +225,21 @@ def derive(env: Environment) -> dict[str, Any]:
         "TIME_ZONE": env.time_zone,
         "LOG_ORIGIN": env.log_origin,
         "UPLOAD_MAX_BYTES": env.upload_max_bytes,
+        "INGEST_WORKERS": env.ingest_workers,
         "DEFAULT_EPSILON_CAP": env.default_epsilon_cap,
         "DEFAULT_DELTA": env.default_delta,
         "RUN_APPROVAL_EPSILON": env.run_approval_epsilon,
+        "CHECKPOINT_SECONDS": env.checkpoint_seconds,
+        "RELEASE_K": {
+            "internal": env.release_k_internal,
+            "external": env.release_k_external,
+            "public": env.release_k_public,
+        },
+        "RELEASE_L": env.release_l,
+        "RELEASE_T": env.release_t,
+        "NLP_MODELS": env.nlp_models,
+        "ADDRESS_MODEL": env.address_model,
+        "SOURCES": env.sources,
         "LOGGING": _logging(env.log_level),
         **celery(_reveal(env.celery_broker_url), home=home),
     }

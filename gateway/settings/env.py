@@ -4,8 +4,10 @@ Variables are `PORTCULLIS_` plus the field's name in capitals, except the three 
 spells the same way: DATABASE_URL, CELERY_BROKER_URL, REDIS_URL.
 """
 
+import os
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import (
@@ -58,7 +60,22 @@ class Environment(BaseSettings):
     default_epsilon_cap: float = Field(3.0, gt=0, le=100)
     default_delta: float = Field(1e-5, gt=0, lt=1e-2)
     run_approval_epsilon: float = Field(1.0, gt=0)
+    ingest_workers: int = Field(
+        default_factory=lambda: min(4, max(1, (os.cpu_count() or 1) // 2)), gt=0
+    )
+    checkpoint_seconds: float = Field(10.0, ge=0)
+    # How well rows must hide people, by who receives them: the product's figures, or stricter ones.
+    release_k_internal: int = Field(5, ge=5)
+    release_k_external: int = Field(11, ge=11)
+    release_k_public: int = Field(20, ge=20)
+    release_l: int = Field(2, ge=2)
+    release_t: Decimal = Field(Decimal("0.3"), gt=0, le=Decimal("0.3"))
+    # Language models of one's own, {"de": "/models/de"}, and when a model reads addresses.
+    nlp_models: dict[str, str] = Field(default_factory=dict)
+    address_model: Literal["auto", "on", "off"] = "auto"
     time_zone: str = "UTC"
+    # Where stewards may fetch data from: {"name": "postgresql://…"}; see governance.sources.
+    sources: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     @field_validator("home")
     @classmethod

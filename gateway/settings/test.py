@@ -40,11 +40,13 @@ RECEIPT_KEY_FILE = _env.home / "keys" / "receipt.key"
 ROOT_KEY_FILE = _env.home / "keys" / "root.key"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # for speed
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = True  # each test client would list every static file
 STATIC_ROOT = _env.home / "static"
 ALLOW_SEEDED_NOISE = True
 # Figures that the tests of the ledger reckon with, whatever the defaults are.
 DEFAULT_EPSILON_CAP = 10.0
 RUN_APPROVAL_EPSILON = 3.0
+CHECKPOINT_SECONDS = 0.0  # after every block
 
 STATIC_ROOT.mkdir(exist_ok=True)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

@@ -8,6 +8,8 @@ from django import template
 from django.utils import timezone
 
 from gateway.console import words
+from gateway.console.sentences import sentence
+from governance import following
 
 register = template.Library()
 
@@ -85,6 +87,50 @@ def moment(microseconds: int) -> datetime:
 def percent(share: Any) -> str:
     """A share of one, as per cent."""
     return "–" if share in {None, ""} else f"{100 * float(share):.1f} %"
+
+
+@register.filter
+def fine_percent(share: float | None) -> str:
+    """A share of one, as per cent: a few in a thousand are not nothing."""
+    if share is None:
+        return "–"
+    return f"{100 * share:.1f} %" if share >= 0.01 or not share else f"{100 * share:.2g} %"  # noqa: PLR2004 - one per cent
+
+
+@register.filter
+def three(value: float | None) -> str:
+    """Three decimals."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+@register.filter
+def points(change: float) -> str:
+    """The change of a share, in points of a hundred."""
+    return f"{100 * change:+.1f}" if abs(change) >= 0.0005 else "0"  # noqa: PLR2004 - as rounded
+
+
+@register.filter
+def figure(value: float | None) -> str:
+    """A number to four digits."""
+    return "–" if value is None else f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"  # noqa: PLR2004 - four digits
+
+
+@register.filter
+def drift_word(value: str) -> str:
+    """What a drift asks for, in words."""
+    return words.word(words.DRIFT, value)
+
+
+@register.filter
+def error_sentence(code: str) -> str:
+    """What a code says."""
+    return sentence(code)
+
+
+@register.filter
+def duration(seconds: int) -> str:
+    """Seconds as `h:mm:ss`, or `m:ss`."""
+    return following.duration(seconds)
 
 
 @register.filter

@@ -1,54 +1,55 @@
-"""A dataset's way: uploaded, profiled, planned, approved, anonymized, sealed, exported."""
+"""A dataset's way: uploaded, appended to, profiled, planned; and exported once it is sealed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils import timezone
-
-from audit.canonical import canonical, digest
+from audit.canonical import canonical
 from audit.events import Event
 from audit.recording import Record, action
-from governance import approvals, leases
+from governance import approvals, batches, column_plans
+from governance.batches import Fetched, Received
 from governance.errors import ConflictError, InvalidError, RefusedError
-from governance.leases import Lease
 from governance.models import (
+    Batch,
     ColumnPlanVersion,
     Dataset,
-    DatasetVersion,
     Purpose,
     PurposeGrant,
-    StoredObject,
     Tenant,
 )
-from governance.models.datasets import DatasetState, entity_totals
-from governance.models.jobs import JobState
+from governance.models.datasets import DatasetState
 from governance.naming import taken_once
-from governance.permissions import Permission, ProposalKind, Role
-from governance.rbac import SystemActor, UserActor
+from governance.permissions import Permission, ProposalKind
+from governance.progress import MOVING
+from governance.rbac import UserActor
+from governance.recognition.plan import ColumnPlan
+from governance.recognition.regimes import REGIMES
 
-PROFILE, ANONYMIZE = "ingest.profile", "ingest.anonymize"
-QUEUE = "ingest"
-QUARANTINE = "quarantine"  # the kind of object that an upload is sealed as
-REGIMES = frozenset({"eu", "cn", "ca"})
 LANGUAGES = frozenset({"zh", "en"})
-_AT_WORK = frozenset({DatasetState.QUARANTINED, DatasetState.APPROVED, DatasetState.ANONYMIZING})
 _LONGEST = {"declared_format": 10, "encoding_override": 20, "subject_column": 100}  # columns' sizes
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What the steward says of a file, before anybody looked at it."""
+    """What the steward says of a table, before anybody looked at it."""
 
     name: str
     purposes: tuple[str, ...]
     regimes: tuple[str, ...] = ()
     languages: tuple[str, ...] = ("zh", "en")
     subject_column: str = ""
-    format: str = ""
-    encoding: str = ""
     declarations: dict[str, Any] | None = None
+    sensitive: tuple[str, ...] = ()  # special categories, of `recognition.lexicons`
+
+    def stored(self) -> dict[str, Any]:
+        """The declarations as the dataset keeps them: the special categories are one of them."""
+        said = dict(self.declarations or {})
+        named = said.pop("sensitive", [])
+        if self.sensitive or named:
+            said["sensitive"] = sorted({*self.sensitive, *named})
+        return said
 
     def check(self) -> None:
         """Raise InvalidError for what cannot be meant: `dataset.name_invalid`, `…_unknown`."""
@@ -58,26 +59,51 @@ class Declared:
             )
         if not self.purposes:
             raise RefusedError("a dataset needs a purpose", code="purpose.missing")
-        if any(self._unstorable()):
+        unstorable = "\\u0000" in json.dumps(self.declarations or {})
+        if unstorable or _unfit(self.subject_column, _LONGEST["subject_column"]):
+            raise _declaration_invalid()
+        if set(self.regimes) - REGIMES.keys():
             raise InvalidError(
-                "a format, an encoding, a subject column or the declarations are too long, or hold"
-                " what no database stores",
-                code="dataset.declaration_invalid",
+                "the regimes are " + ", ".join(REGIMES), code="dataset.regime_unknown"
             )
-        if set(self.regimes) - REGIMES:
-            raise InvalidError("the regimes are eu, cn and ca", code="dataset.regime_unknown")
         if not self.languages or set(self.languages) - LANGUAGES:
             raise InvalidError("the languages are zh and en", code="dataset.language_unknown")
+        named = (self.declarations or {}).get("sensitive", [])
+        if not isinstance(named, list) or not _are_classes((*self.sensitive, *named)):
+            raise InvalidError(
+                "there is no such special category of personal data",
+                code="dataset.sensitive_unknown",
+            )
 
-    def _unstorable(self) -> Iterator[bool]:
-        """Whether PostgreSQL would refuse a field, with an error that quotes it."""
-        for text, longest in (
-            (self.format, _LONGEST["declared_format"]),
-            (self.encoding, _LONGEST["encoding_override"]),
-            (self.subject_column, _LONGEST["subject_column"]),
+
+def _are_classes(named: Sequence[Any]) -> bool:
+    from governance.recognition.lexicons import SENSITIVE_CLASSES  # noqa: PLC0415 - polars is slow
+
+    return all(isinstance(name, str) and name in SENSITIVE_CLASSES for name in named)
+
+
+def _unfit(text: str, longest: int) -> bool:
+    """Whether PostgreSQL would refuse a field, with an error that quotes it."""
+    return len(text) > longest or "\x00" in text
+
+
+def _declaration_invalid() -> InvalidError:
+    return InvalidError(
+        "a format, an encoding, a subject column or the declarations are too long, or hold what no"
+        " database stores",
+        code="dataset.declaration_invalid",
+    )
+
+
+def _check_files(files: Sequence[Received]) -> None:
+    """Refuse no file at all, and what is said of one where no database would store it."""
+    if not files:
+        raise InvalidError("there is no file", code="upload.missing")
+    for file in files:
+        if _unfit(file.format, _LONGEST["declared_format"]) or _unfit(
+            file.encoding, _LONGEST["encoding_override"]
         ):
-            yield len(text) > longest or "\x00" in text
-        yield "\\u0000" in json.dumps(self.declarations or {})
+            raise _declaration_invalid()
 
 
 def _is_slug(name: str) -> bool:
@@ -86,34 +112,43 @@ def _is_slug(name: str) -> bool:
 
 @action(Event.DATASET_UPLOADED, requires=Permission.DATASET_UPLOAD)
 def upload_dataset(
-    record: Record, actor: UserActor, tenant: Tenant, *, stored: StoredObject, declared: Declared
+    record: Record,
+    actor: UserActor,
+    tenant: Tenant,
+    *,
+    files: Sequence[Received],
+    declared: Declared,
+    source: str = "upload",
+    fetched: Fetched | None = None,
 ) -> Dataset:
-    """Take a sealed file in, for declared purposes, and queue its profile.
+    """Take sealed files in as one table, for declared purposes, and queue its profile.
 
     Args:
         record: filled here.
         actor: the steward.
         tenant: whose data it is.
-        stored: the sealed upload; not saved yet, so that a refusal leaves no row behind.
-        declared: what the steward says of it.
+        files: the sealed files, in the order in which their rows are to stand; not saved yet, so
+            that a refusal leaves no row behind.
+        declared: what the steward says of the table.
+        source: the way in.
+        fetched: the fetch that brought the files, which ends with this.
 
     Raises:
-        RefusedError: `purpose.missing`, `purpose.unknown`: nothing is processed for no reason.
-        InvalidError: a name, regime or language that cannot be.
+        RefusedError: `purpose.missing`, `purpose.unknown`: nothing is processed for no reason;
+            `dataset.not_its_file`.
+        InvalidError: a name, regime or language that cannot be; `upload.missing`.
         ConflictError: `dataset.exists`.
     """
     declared.check()
+    _check_files(files)
     found = {
         purpose.slug: purpose
         for purpose in Purpose.objects.filter(tenant=tenant, slug__in=declared.purposes)
     }
     if set(declared.purposes) - set(found):
         raise RefusedError("this purpose is not declared here", code="purpose.unknown")
-    if stored.tenant_id != tenant.id or stored.kind != QUARANTINE:
-        raise RefusedError("these bytes are not this tenant's upload", code="dataset.not_its_file")
     if Dataset.objects.filter(tenant=tenant, name=declared.name).exists():
         raise ConflictError("a dataset of this name exists", code="dataset.exists")
-    stored.save(force_insert=True)
     with taken_once("a dataset of this name exists", code="dataset.exists"):
         dataset = Dataset.objects.create(
             tenant=tenant,
@@ -121,80 +156,64 @@ def upload_dataset(
             regimes=list(declared.regimes),
             languages=list(declared.languages),
             subject_column=declared.subject_column,
-            declarations=declared.declarations or {},
-            source=stored,
-            declared_format=declared.format,
-            encoding_override=declared.encoding,
+            declarations=declared.stored(),
             uploaded_by_id=actor.user_id,
         )
     for purpose in found.values():
         PurposeGrant.objects.create(
             tenant=tenant, dataset=dataset, purpose=purpose, legal_basis=purpose.legal_basis
         )
+    batch = batches.receive(dataset, files, by=actor.user_id, source=source)
     record.about(dataset)
     record.facts(
         purpose=declared.purposes[0],
         legal_basis=found[declared.purposes[0]].legal_basis,
-        object=stored.reference,
-        sealed_bytes=stored.sealed_size,
-        suite=stored.suite,
+        **_facts_of(batch, files),
     )
-    leases.enqueue(PROFILE, dataset.reference, QUEUE, tenant_id=tenant.id)
+    batches.enqueue_profile(dataset, batch)
+    if fetched is not None:
+        fetched.end(dataset)
     return dataset
 
 
-@dataclass(frozen=True)
-class Profiled:
-    """What the profile of a table found."""
+@action(Event.DATASET_APPENDED, requires=Permission.DATASET_UPLOAD)
+def append_batch(
+    record: Record,
+    actor: UserActor,
+    dataset: Dataset,
+    *,
+    files: Sequence[Received],
+    source: str = "upload",
+    fetched: Fetched | None = None,
+) -> Batch:
+    """Take more files of a sealed dataset in, and queue their profile against the plan in force.
 
-    format: str
-    encoding: str
-    rows: int
-    plan: dict[str, Any]  # recognition.plan.ColumnPlan as JSON: masked samples only
-    columns: int
-    detector: str
-    entity_counts: dict[str, dict[str, int]]  # column -> entity -> values found in the sample
-
-
-@action(Event.DATASET_PROFILED, requires=Permission.DATASET_FINISH)
-def finish_profile(
-    record: Record, actor: SystemActor, dataset: Dataset, *, lease: Lease, found: Profiled
-) -> ColumnPlanVersion:
-    """Write the profile and propose its column plan, in the name of the steward who uploaded it.
-
-    A tenant admin may upload, but only a steward's plan can be carried out: theirs waits until a
-    steward proposes it (`amend_plan`, with or without changes).
+    Args:
+        record: filled here.
+        actor: the steward.
+        dataset: one that has a sealed version and rests.
+        files: as in `upload_dataset`.
+        source: the way in.
+        fetched: as in `upload_dataset`.
 
     Raises:
-        LostLeaseError: another worker holds the job now; nothing is written.
+        ConflictError: `dataset.busy`: it is not sealed, or something of it is under way.
+        RefusedError: `dataset.not_its_file`.
+        InvalidError: `upload.missing`, `dataset.declaration_invalid`.
     """
-    del actor
-    lease.check()
-    dataset.format = found.format
-    dataset.encoding = found.encoding
-    dataset.rows = found.rows
-    dataset.columns = found.columns
-    dataset.entity_counts = found.entity_counts
-    uploader = UserActor(dataset.uploaded_by_id, dataset.tenant_id)
-    proposes = Role.STEWARD in uploader.roles()
-    plan = _propose_plan(
-        dataset, found.plan, found.detector, uploader.user_id if proposes else None
-    )
-    dataset.save()
-    proposal = approvals.latest(ProposalKind.COLUMN_PLAN, dataset)
-    record.facts(
-        format=found.format,
-        encoding=found.encoding or "none",
-        encoding_overridden=bool(dataset.encoding_override),
-        rows=found.rows,
-        columns=found.columns,
-        plan=plan.digest,
-        detector=found.detector,
-        entities=entity_totals(found.entity_counts),
-        **({} if proposal is None else {"proposal": proposal.reference}),
-    )
-    lease.end(JobState.DONE)
-    return plan
+    _check_files(files)
+    dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
+    if dataset.state != DatasetState.SEALED:
+        raise ConflictError("this dataset takes no batch now", code="dataset.busy")
+    batch = batches.receive(dataset, files, by=actor.user_id, source=source)
+    dataset.state = DatasetState.APPENDING
+    dataset.error_code = dataset.error_detail = ""
+    dataset.save(update_fields=["state", "error_code", "error_detail"])
+    record.facts(number=batch.number, **_facts_of(batch, files))
+    batches.enqueue_profile(dataset, batch)
+    if fetched is not None:
+        fetched.end(dataset)
+    return batch
 
 
 @action(Event.PLAN_AMENDED, requires=Permission.PLAN_AMEND)
@@ -217,14 +236,14 @@ def amend_plan(
             than the one that was made.
     """
     dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
-    if dataset.state in _AT_WORK:
+    if dataset.state in MOVING:
         raise ConflictError("this dataset's plan cannot change now", code="dataset.busy")
     last = dataset.plans.first()
     if last is None:
         raise ConflictError("this dataset has no plan", code="dataset.not_profiled")
     if _evidence(plan) != _evidence(last.as_json()):
         raise InvalidError("a plan is amended, not its evidence", code="recognition.plan_invalid")
-    version = _propose_plan(dataset, plan, last.detector, actor.user_id)
+    version = column_plans.propose(dataset, plan, last.detector, actor.user_id)
     dataset.save()
     proposal = approvals.latest(ProposalKind.COLUMN_PLAN, dataset)
     record.facts(
@@ -235,191 +254,21 @@ def amend_plan(
     return version
 
 
-@action(Event.ANONYMIZATION_BEGUN, requires=Permission.DATASET_ANONYMIZE)
-def begin_anonymization(
-    record: Record, actor: UserActor, dataset: Dataset, *, lease: Lease
-) -> ColumnPlanVersion:
-    """Use the approval up and let the worker go on; what was approved is what is done.
-
-    A worker that takes a dead one's job over does not come here again: the dataset says
-    `anonymizing`, the approval was used by this very job, and what the dead one wrote is part of
-    no version.
-
-    Raises:
-        RefusedError: an approval lacks, is stale, used, or of another plan.
-    """
-    del actor  # asked already, and the approval that it answered with is used up here
-    lease.check()
-    dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
-    plan = dataset.plans.order_by("-number").first()
-    if plan is None:
-        raise ConflictError("this dataset has no plan", code="dataset.not_profiled")
-    proposal = approvals.use(ProposalKind.COLUMN_PLAN, dataset, digest(plan.payload()))
-    dataset.state = DatasetState.ANONYMIZING
-    dataset.save(update_fields=["state"])
-    record.facts(plan=plan.digest, proposal=proposal.reference)
-    return plan
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """What anonymization made."""
-
-    stored: StoredObject  # not saved yet
-    rows: int
-    columns: list[dict[str, Any]]
-    entity_counts: dict[str, dict[str, int]]
-    leaks: int
-    digest: str
-    detector: str
-
-
-@action(Event.DATASET_SEALED, requires=Permission.DATASET_FINISH)
-def finish_anonymization(
-    record: Record, actor: SystemActor, dataset: Dataset, *, lease: Lease, made: Sealed
-) -> DatasetVersion:
-    """Seal a version of anonymized rows.
-
-    Raises:
-        RefusedError: `release.leaks`: the re-scan of the output found something.
-        LostLeaseError: another worker holds the job now; nothing is written.
-    """
-    del actor
-    lease.check()
-    if made.leaks:
-        raise RefusedError("the re-scan of the output found personal data", code="release.leaks")
-    plan = dataset.plans.order_by("-number").first()
-    if plan is None:
-        raise ConflictError("this dataset has no plan", code="dataset.not_profiled")
-    last = dataset.versions.order_by("-number").first()
-    made.stored.save(force_insert=True)
-    version = DatasetVersion.objects.create(
-        tenant_id=dataset.tenant_id,
-        dataset=dataset,
-        number=1 if last is None else last.number + 1,
-        stored=made.stored,
-        plan=plan,
-        rows=made.rows,
-        columns=made.columns,
-        entity_counts=made.entity_counts,
-        leaks=made.leaks,
-        detector=made.detector,
-        digest=made.digest,
-    )
-    dataset.state = DatasetState.SEALED
-    dataset.error_code = ""
-    dataset.entity_counts = made.entity_counts
-    dataset.save(update_fields=["state", "error_code", "entity_counts"])
-    record.facts(
-        version=version.reference,
-        number=version.number,
-        rows=made.rows,
-        digest=made.digest,
-        plan=plan.digest,
-        detector=made.detector,
-        entities=entity_totals(made.entity_counts),
-        leaks=made.leaks,
-        object=made.stored.reference,
-    )
-    lease.end(JobState.DONE)
-    return version
-
-
-@action(Event.INGEST_STOPPED, requires=Permission.DATASET_FINISH)
-def stop_ingest(
-    record: Record,
-    actor: SystemActor,
-    dataset: Dataset,
-    *,
-    lease: Lease,
-    stage: str,
-    code: str,
-    detail: str,
-) -> None:
-    """Write down that an ingest failed, as a `failed` entry, and free its job.
-
-    Args:
-        record: filled here.
-        actor: the ingest worker.
-        dataset: what was being read.
-        lease: the worker's.
-        stage: where it stopped.
-        code: the stable code of the error.
-        detail: its sentence, which holds no personal data.
-
-    Raises:
-        LostLeaseError: another worker holds the job now; nothing is written.
-    """
-    del actor
-    lease.check()
-    dataset.state = DatasetState.FAILED
-    dataset.error_code = code
-    dataset.error_detail = detail[:400]
-    dataset.save(update_fields=["state", "error_code", "error_detail"])
-    record.facts(stage=stage, code=code)
-    record.failed(code)
-    lease.end(JobState.FAILED, error_code=code)
-
-
-@action(Event.EXPORT_BEGUN, requires=Permission.DATASET_EXPORT)
-def begin_export(record: Record, actor: UserActor, version: DatasetVersion, *, format: str) -> None:  # noqa: A002  # the word of the command line
-    """Allow the reading of a version; the rows are read after this commits."""
-    del actor
-    record.facts(version=version.reference, format=format)
-
-
-@action(Event.VERSION_EXPORTED, requires=Permission.DATASET_EXPORT)
-def finish_export(
-    record: Record,
-    actor: UserActor,
-    version: DatasetVersion,
-    *,
-    rows: int,
-    format: str,  # noqa: A002  # as above
-    leaks: int,
-) -> None:
-    """Write down what left, once the last re-scan has passed; the file gets its name after this.
-
-    Raises:
-        RefusedError: `release.leaks`.
-    """
-    del actor
-    record.facts(version=version.reference, rows=rows, format=format, leaks=leaks)
-    if leaks:
-        raise RefusedError("the re-scan of the export found personal data", code="release.leaks")
+def _facts_of(batch: Batch, files: Sequence[Received]) -> dict[str, Any]:
+    return {
+        "batch": batch.reference,
+        "files": len(files),
+        "object": files[0].stored.reference,
+        "sealed_bytes": sum(file.stored.sealed_size for file in files),
+        "suite": files[0].stored.suite,
+    }
 
 
 def _evidence(plan: dict[str, Any]) -> bytes:
     """What the profile found: whoever approves an amended plan reads it as it was written."""
+    read = ColumnPlan.from_dict(plan).as_dict()  # a plan of an earlier version as one of today's
     columns = [
-        {"name": column.get("name"), "evidence": column.get("evidence")}
-        for column in plan.get("columns", [])
+        {name: column[name] for name in ("name", "evidence", "sensitive")}
+        for column in read["columns"]
     ]
-    return canonical({**plan, "columns": columns})
-
-
-def _propose_plan(
-    dataset: Dataset, plan: dict[str, Any], detector: str, proposer_id: Any
-) -> ColumnPlanVersion:
-    """Write a plan and propose it, unless nobody stands behind it (`proposer_id` None)."""
-    last = dataset.plans.order_by("-number").first()
-    version = ColumnPlanVersion.objects.create(
-        tenant_id=dataset.tenant_id,
-        dataset=dataset,
-        number=1 if last is None else last.number + 1,
-        body=canonical(plan),
-        digest=digest(plan),
-        detector=detector,
-        created_at=timezone.now(),
-    )
-    if proposer_id is not None:
-        approvals.propose(
-            ProposalKind.COLUMN_PLAN,
-            dataset,
-            version.payload(),
-            proposer_id=proposer_id,
-            tenant_id=dataset.tenant_id,
-        )
-    dataset.state = DatasetState.PROPOSED
-    dataset.error_code = dataset.error_detail = ""
-    return version
+    return canonical({**read, "columns": columns})

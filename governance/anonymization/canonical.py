@@ -9,6 +9,7 @@ import unicodedata
 from typing import Final
 
 from governance.recognition.checksums import upgrade15
+from governance.recognition.countries import DOCUMENTS
 from governance.recognition.folding import fold
 
 _IDENTIFIERS: Final = (
@@ -16,9 +17,12 @@ _IDENTIFIERS: Final = (
     " US_PASSPORT US_SSN US_ITIN US_BANK_NUMBER IBAN_CODE US_DRIVER_LICENSE US_MBI US_NPI"
     " ABA_ROUTING_NUMBER MEDICAL_LICENSE UK_NHS UK_NINO CN_HM_TRAVEL HOME_RETURN TW_COMPATRIOT HKID"
     " TW_ID CN_SSC_CARD CN_MEDREC CN_PLATE CN_QQ IMEI MAC_ADDRESS UUID"
+    " SAR_PASSPORT MACAU_ID PASSPORT_MRZ VIN US_CLAIM_NUMBER US_PRESCRIPTION_NUMBER"
+    " US_REFERRAL_NUMBER US_PRIOR_AUTHORIZATION_NUMBER US_HEALTH_INSURANCE_MEMBER_ID"
+    " US_PROVIDER_TAX_ID"
 )
 # Entities whose separators and case mean nothing, and of which no tail is ever shown.
-IDENTIFIERS: Final = frozenset(_IDENTIFIERS.split())
+IDENTIFIERS: Final = frozenset(_IDENTIFIERS.split()) | {row.entity for row in DOCUMENTS}
 RESIDENT_IDS: Final = frozenset({"CN_ID", "CN_ID15", "CN_RESIDENCE", "CN_FOREIGN_PR"})
 _PHONES: Final = frozenset({"CN_MOBILE", "CN_LANDLINE", "PHONE_NUMBER"})
 _CASE_COUNTS: Final = frozenset({"CRYPTO", "URL", "SUBJECT_ID"})
@@ -38,6 +42,8 @@ def canonical_entity(entity: str) -> str:
 
 def visible(value: str) -> str:
     """The value in its compatibility form (NFKC), without invisible characters and outer spaces."""
+    if value.isascii() and "\0" not in value:
+        return value.strip()  # nothing in ASCII folds
     return fold(unicodedata.normalize("NFKC", value)).text.strip()
 
 

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Final
 
 from governance.anonymization.canonical import RESIDENT_IDS
+from governance.recognition.chinese_addresses import truncate
 
 POOLED_AGE: Final = 90  # HIPAA safe harbor, 45 CFR 164.514(b)(2)(i)(C): 90 and over are one group
 _OLDEST: Final = 130
@@ -28,23 +29,6 @@ _NAMED_MONTH: Final = re.compile(
     r"(?:(?P<after>\d{1,2})(?:st|nd|rd|th)?,?\s+)?(?P<year>\d{4})"
 )
 
-_PROVINCES: Final = (
-    "北京|天津|上海|重庆|河北|山西|辽宁|吉林|黑龙江|江苏|浙江|安徽|福建|江西|山东|河南|湖北|湖南|广东|海南"
-    "|四川|贵州|云南|陕西|甘肃|青海|台湾|内蒙古|广西|西藏|宁夏|新疆|香港|澳门"
-)
-_MUNICIPALITIES: Final = frozenset({"北京", "天津", "上海", "重庆", "香港", "澳门"})
-_LONG_CITIES: Final = (
-    "呼和浩特|乌鲁木齐|齐齐哈尔|鄂尔多斯|呼伦贝尔|乌兰察布|克拉玛依|巴彦淖尔|锡林郭勒|大兴安岭"
-)
-_CITY: Final = rf"(?:{_LONG_CITIES}|[一-鿿]{{2,3}}?)"
-_CHINESE_ADDRESS: Final = re.compile(
-    rf"(?:中国|中华人民共和国)?(?P<province>{_PROVINCES})"
-    r"(?P<level>省|市|(?:壮族|回族|维吾尔)?自治区|特别行政区)?"
-    rf"(?P<city>{_CITY}(?:市|地区|盟)|[一-鿿]{{2,9}}?自治州)?"
-)
-_CHINESE_CITY_ALONE: Final = re.compile(
-    rf"(?P<city>{_CITY}市)(?=[一-鿿]{{1,8}}?(?:区|县|旗|市|镇|路|街|道))"
-)
 _POSTAL_STATES: Final = (  # USPS Publication 28, appendix B
     "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM"
     " NY NC ND OH OK OR PA RI SC SD TN TX UT VT VA WA WV WI WY DC PR VI GU AS MP FM MH PW AA AE AP"
@@ -114,7 +98,15 @@ def city(value: str) -> str | None:
     state. Whatever else stands there is dropped; where no city is certain, the province or state
     alone is given.
     """
-    return _chinese_city(value) or _american_city(value)
+    return truncate(value, "city") or truncate(value, "province") or _american_city(value)
+
+
+def province(value: str) -> str | None:
+    """The province of a Chinese address, or the state of an American one."""
+    if chinese := truncate(value, "province"):
+        return chinese
+    read = _american_city(value)
+    return read[-2:] if read else None
 
 
 def _date(value: str, entity: str) -> tuple[int, int | None] | None:
@@ -151,17 +143,6 @@ def _exists(year: int, month: int, day: int) -> bool:
     except ValueError:
         return False
     return year in _YEARS
-
-
-def _chinese_city(value: str) -> str | None:
-    text = "".join(value.split())
-    if match := _CHINESE_ADDRESS.match(text):
-        province, level = match["province"], match["level"] or ""
-        if province in _MUNICIPALITIES:
-            return province + (level or ("市" if province not in {"香港", "澳门"} else ""))
-        return province + level + (match["city"] or "")
-    match = _CHINESE_CITY_ALONE.match(text)
-    return match["city"] if match else None
 
 
 def _american_city(value: str) -> str | None:

@@ -8,18 +8,20 @@
 | pseudonym  | Base32(HMAC(key, entity ‖ 0x1F ‖ value))    | pseudonymous while the key exists   |
 | token      | SIV under the tenant's key; `reveal` undoes | pseudonymous; revealing needs two   |
 | generalize | a band, month, region, network or city      | supports anonymity (k-tests decide) |
+| date_shift | moves all dates of a subject by one offset  | pseudonymous                        |
+| surrogate  | an invented person, number or address       | pseudonymous while the key exists   |
 | keep       | nothing                                     | identifying                         |
 
 A value is brought to its canonical form first (`canonical`), so that joins survive formatting. A
 value without visible characters stays empty: that nothing was there is not personal data. The legal
 grading is that of GDPR Recital 26 and Art. 4(5) and of PIPL Art. 4 and 73.
+
+Format-preserving encryption (FF1) is left out on purpose: see the package's README.
 """
 
-from abc import ABC, abstractmethod
 from base64 import b32encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from enum import StrEnum
 from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, Final
@@ -27,76 +29,43 @@ from typing import ClassVar, Final
 from cryptography.exceptions import InvalidTag
 
 from governance.anonymization import generalization
+from governance.anonymization.base32 import base32
 from governance.anonymization.canonical import (
     IDENTIFIERS,
     canonical_entity,
     canonicalize,
     visible,
 )
+from governance.anonymization.dates import shifted
+from governance.anonymization.operation import LegalStatus, Operator, OperatorKeys, key_record
+from governance.anonymization.surrogates import surrogate
 from governance.errors import OperatorError, SealError
-from governance.suites import Deterministic, Suite
+from governance.suites import Deterministic
+
+__all__ = [
+    "GRANULARITIES",
+    "OPERATORS",
+    "DateShift",
+    "Generalize",
+    "Keep",
+    "LegalStatus",
+    "Mask",
+    "Operator",
+    "OperatorKeys",
+    "Pseudonym",
+    "Redact",
+    "Replace",
+    "Surrogate",
+    "Token",
+    "check_config",
+    "operator_from",
+]
 
 _PSEUDONYM_LENGTH: Final = (
     15  # bytes: 24 characters of Base32 without padding, 2**60 to a collision
 )
+_MOST_DAYS: Final = 364
 _HIDDEN: Final = 4  # stars where a mask does not tell how many characters it hides
-
-
-class LegalStatus(StrEnum):
-    """What an operator's output is, in law, while nothing else is known about the record."""
-
-    IDENTIFYING = "identifying"
-    PSEUDONYMOUS = "pseudonymous"
-    REVERSIBLE = "pseudonymous_reversible"
-    SUPPORTS_ANONYMITY = "supports_anonymity"
-    ANONYMOUS_IF_RECORD_IS = "anonymous_if_record_is"
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorKeys:
-    """One tenant's keys for the operators that keep equality, of one version."""
-
-    tenant: str
-    suite: Suite
-    hash_key: bytes = field(repr=False)
-    token_key: bytes = field(repr=False)
-    version: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Operator(ABC):
-    """What is done to every value of a column, or to every finding in a text."""
-
-    name: ClassVar[str]
-    status: ClassVar[LegalStatus]
-
-    @abstractmethod
-    def apply(self, value: str, entity: str) -> str:
-        """What goes out in place of `value`, which was found to be an `entity`."""
-
-    def apply_many(self, values: Sequence[str], entity: str) -> list[str]:
-        """`apply` to each of many values; what repeats is computed once."""
-        done: dict[str, str] = {}
-        out = []
-        for value in values:
-            if (applied := done.get(value)) is None:
-                applied = done[value] = self.apply(value, entity)
-            out.append(applied)
-        return out
-
-    def check_entity(self, entity: str) -> None:
-        """Refuse, before a value is seen, what this operator must not do to `entity`.
-
-        Raises:
-            OperatorError: it must not.
-        """
-        del entity  # most operators suit every entity
-
-    def record(self) -> dict[str, str | int]:
-        """The configuration as a plan and a version's lineage hold it. Keys are not part of it."""
-        shown: dict[str, str | int] = {"operator": self.name}
-        shown |= {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.repr}
-        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +99,7 @@ class Keep(Operator):
 
     name = "keep"
     status = LegalStatus.IDENTIFYING
+    keeps_form = True
 
     def apply(self, value: str, entity: str) -> str:
         """The value."""
@@ -205,9 +175,22 @@ class Pseudonym(Operator):
         digest = self.keys.suite.keyed_hash(self.keys.hash_key, message)
         return b32encode(digest[:_PSEUDONYM_LENGTH]).decode("ascii")
 
+    def apply_many(self, values: Sequence[str], entity: str) -> list[str]:
+        """`apply` to each of many values; Base32 of all of them at once."""
+        beginning = canonical_entity(entity).encode() + b"\x1f"
+        keyed, key = self.keys.suite.keyed_hash, self.keys.hash_key
+        texts = [canonicalize(value, entity) for value in values]
+        hashed = {
+            text: keyed(key, beginning + text.encode())[:_PSEUDONYM_LENGTH]
+            for text in dict.fromkeys(texts)
+            if text
+        }
+        written = dict(zip(hashed, base32(list(hashed.values())), strict=True))
+        return [written.get(text, "") for text in texts]
+
     def record(self) -> dict[str, str | int]:
         """With the suite and the version of the key."""
-        return Operator.record(self) | _key_record(self.keys)
+        return Operator.record(self) | key_record(self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +226,80 @@ class Token(Operator):
 
     def record(self) -> dict[str, str | int]:
         """With the suite and the version of the key."""
-        return Operator.record(self) | _key_record(self.keys)
+        return Operator.record(self) | key_record(self.keys)
 
     def _associated_data(self, entity: str) -> list[bytes]:
         return [self.keys.tenant.encode(), canonical_entity(entity).encode()]
+
+
+@dataclass(frozen=True, slots=True)
+class DateShift(Operator):
+    """Move every date of a data subject by one number of days, so that intervals stay.
+
+    The offset is -364 to 364 and never 0, by the tenant's key and the subject's canonical id. A
+    date that is not certain (5/6/1990) and one whose subject is unknown become `<ENTITY>`.
+    """
+
+    keys: OperatorKeys = field(repr=False)
+
+    name = "date_shift"
+    status = LegalStatus.PSEUDONYMOUS
+    needs_subject = True
+    keeps_form = True
+
+    def apply(self, value: str, entity: str) -> str:
+        """`<ENTITY>`: without a subject no offset would keep intervals."""
+        return f"<{entity}>" if visible(value) else ""
+
+    def apply_rows(
+        self, values: Sequence[str | None], subjects: Sequence[str | None], entity: str
+    ) -> list[str | None]:
+        """The cells' dates, each moved by the offset of its row's subject, in the form it had."""
+        offsets: dict[str, int | None] = {}
+        out: list[str | None] = []
+        for value, subject in zip(values, subjects, strict=True):
+            if not value:
+                out.append(value)
+                continue
+            whose = subject or ""
+            if whose not in offsets:
+                offsets[whose] = self.offset(whose)
+            days = offsets[whose]
+            moved = None if days is None else shifted(visible(value), days)
+            out.append(self.apply(value, entity) if moved is None else moved)
+        return out
+
+    def offset(self, subject: str) -> int | None:
+        """The subject's offset in days; None for no subject."""
+        # As an identifier: separators, width and case of an id do not make two persons of one.
+        text = canonicalize(subject, "CN_ID")
+        if not text:
+            return None
+        drawn = self.keys.suite.keyed_hash(self.keys.hash_key, b"date_shift\x1f" + text.encode())
+        days = int.from_bytes(drawn[:16], "big") % (2 * _MOST_DAYS) - _MOST_DAYS
+        return days if days < 0 else days + 1
+
+    def record(self) -> dict[str, str | int]:
+        """With the suite and the version of the key."""
+        return Operator.record(self) | key_record(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Surrogate(Operator):
+    """Put somebody who does not exist in the person's place: see `surrogates`."""
+
+    keys: OperatorKeys = field(repr=False)
+
+    name = "surrogate"
+    status = LegalStatus.PSEUDONYMOUS
+
+    def apply(self, value: str, entity: str) -> str:
+        """The same invention for the same canonical value; `<ENTITY>` where none is made."""
+        return surrogate(value, entity, partial(self.keys.suite.keyed_hash, self.keys.hash_key))
+
+    def record(self) -> dict[str, str | int]:
+        """With the suite and the version of the key."""
+        return Operator.record(self) | key_record(self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,12 +336,22 @@ GRANULARITIES: Final[Mapping[str, Callable[[str, str], str | None]]] = MappingPr
         "region_2": _by_value(partial(generalization.region, digits=2)),
         "network": _by_value(generalization.network),
         "city": _by_value(generalization.city),
+        "province": _by_value(generalization.province),
     }
 )
 
-OPERATORS: Final[Mapping[str, type[Operator]]] = MappingProxyType(
-    {op.name: op for op in (Redact, Replace, Mask, Pseudonym, Token, Generalize, Keep)}
+_ALL: Final = (
+    Redact,
+    Replace,
+    Mask,
+    Pseudonym,
+    Surrogate,
+    Token,
+    Generalize,
+    DateShift,
+    Keep,
 )
+OPERATORS: Final[Mapping[str, type[Operator]]] = MappingProxyType({op.name: op for op in _ALL})
 
 
 def operator_from(config: Mapping[str, object], keys: OperatorKeys, entity: str) -> Operator:
@@ -362,7 +425,3 @@ _TYPES: Final[Mapping[str, Callable[[object], bool]]] = MappingProxyType(
 def _escape(name: str) -> str:
     """RFC 6901 §3."""
     return name.replace("~", "~0").replace("/", "~1")
-
-
-def _key_record(keys: OperatorKeys) -> dict[str, str | int]:
-    return {"suite": keys.suite.slug, "key_version": keys.version}

@@ -20,6 +20,7 @@ class DatasetState(models.TextChoices):
     APPROVED = "approved", _("plan approved")
     ANONYMIZING = "anonymizing", _("anonymizing")
     SEALED = "sealed", _("sealed")
+    APPENDING = "appending", _("reading an appended batch")  # its versions stand meanwhile
     REJECTED = "rejected", _("plan rejected")
     FAILED = "failed", _("failed")
 
@@ -41,13 +42,9 @@ class Dataset(TenantOwned):
     # Public bounds and categories, by the steward: {"columns": {...}, "target": {...}, "source":
     # "…"}
     declarations = models.JSONField(_("declarations"), default=dict)
-    source = models.ForeignKey(
-        StoredObject, on_delete=models.PROTECT, related_name="+", null=True, blank=True
-    )
-    declared_format = models.CharField(_("format as named"), max_length=10, blank=True)
+    # Of the first file, and of all rows that stand: the batches say more.
     format = models.CharField(_("format"), max_length=10, blank=True)
     encoding = models.CharField(_("encoding"), max_length=20, blank=True)
-    encoding_override = models.CharField(_("encoding, as told"), max_length=20, blank=True)
     rows = models.BigIntegerField(_("rows"), null=True, blank=True)
     columns = models.PositiveIntegerField(_("columns"), null=True, blank=True)
     entity_counts = models.JSONField(_("entities found"), default=dict)  # column -> entity -> count

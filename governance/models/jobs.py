@@ -26,6 +26,7 @@ class Job(TenantOwned):
         _("kind"), max_length=40
     )  # a key of leases' registry, e.g. "ingest.profile"
     subject = models.CharField(_("subject"), max_length=100)
+    argument = models.CharField(_("argument"), max_length=40, blank=True)  # which part of it
     queue = models.CharField(_("queue"), max_length=20)
     state = models.CharField(
         _("state"), max_length=10, choices=JobState.choices, default=JobState.WAITING

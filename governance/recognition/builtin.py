@@ -1,15 +1,14 @@
-"""The structured finders of the sweep: our rules, Presidio's pattern recognizers, libphonenumber.
+"""The structured finders of the sweep: our rules, Presidio's pattern recognizers, `phones`.
 
 See `presidio` for what is changed in Presidio's recognizers, and why.
 """
 
 import ipaddress
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any, Final
 
-import phonenumbers
 import regex
 import tldextract
 from presidio_analyzer import Pattern, PatternRecognizer, pattern_recognizer
@@ -17,24 +16,40 @@ from presidio_analyzer import predefined_recognizers as predefined
 from presidio_analyzer.predefined_recognizers.generic import iban_recognizer
 
 from governance.recognition import chinese, english
+from governance.recognition.checksums import luhn
+from governance.recognition.gates import conditions
+from governance.recognition.phones import Phones
 from governance.recognition.rules import (
     REPORT,
     TIMEOUT_SECONDS,
     Finder,
     Gate,
+    Need,
     ScanTimeoutError,
+    compact,
     in_context,
 )
 from governance.recognition.spans import Span
+from governance.recognition.surroundings import whole
 
 CONTEXT_BOOST: Final = 0.35  # Presidio's own context_similarity_factor
-_REGIONS: Final = {"cn": (), "us": ("US",), "ca": ("US",), "eu": ("GB", "DE", "FR")}
+_DOUBT: Final = 0.3  # what a match that takes a context word to count is worth without one
 
 pattern_recognizer.REGEX_TIMEOUT_SECONDS = int(TIMEOUT_SECONDS)
 iban_recognizer.REGEX_TIMEOUT_SECONDS = int(TIMEOUT_SECONDS)
 logging.getLogger("presidio-analyzer").addFilter(lambda _record: False)
 
-_suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+_QUAD_NETWORK: Final = regex.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){2}\.0/24")
+
+suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+
+class _Card(predefined.CreditCardRecognizer):
+    """Card numbers of the issuers that Presidio knows; its check digit, computed faster."""
+
+    def validate_result(self, pattern_text: str) -> bool:
+        """Luhn over the digits."""
+        return luhn(compact(pattern_text))
 
 
 class _Email(predefined.EmailRecognizer):
@@ -51,8 +66,8 @@ class _Email(predefined.EmailRecognizer):
         if "**" in local or not any(c.isalnum() for c in local):
             return False
         if not domain.rpartition(".")[2].strip("-_").isalpha() and "xn--" not in domain:
-            return None if _suffixes(domain).suffix else False
-        return True if _suffixes(domain).suffix else None
+            return None if suffixes(domain).suffix else False
+        return True if suffixes(domain).suffix else None
 
 
 class _Url(predefined.UrlRecognizer):
@@ -98,7 +113,7 @@ class _Url(predefined.UrlRecognizer):
 
     def validate_result(self, pattern_text: str) -> bool | None:
         """None keeps the pattern's score; False drops what is no site (`end.In`, `v2.py`)."""
-        found = _suffixes(pattern_text[:2048])
+        found = suffixes(pattern_text[:2048])
         if "://" in pattern_text:
             return None
         if not (found.domain and found.suffix):
@@ -110,7 +125,7 @@ class _Url(predefined.UrlRecognizer):
 
 # entity: (recognizer, gate, takes a context word to count); the sweep runs these as patterns.
 BUILT_IN: Final[tuple[tuple[type[PatternRecognizer], Gate, bool], ...]] = (
-    (predefined.CreditCardRecognizer, Gate.NUMBER, False),
+    (_Card, Gate.NUMBER, False),
     (_Email, Gate.AT, False),
     (_Url, Gate.SITE, False),
     (predefined.IbanRecognizer, Gate.LETTERED, False),
@@ -144,6 +159,14 @@ class BuiltIn:
             (regex.compile(p.regex, recognizer.global_regex_flags | regex.ASCII), float(p.score))
             for p in recognizer.patterns
         ]
+        proves = type(recognizer).validate_result is not PatternRecognizer.validate_result
+        self.needs = tuple(
+            Need(
+                conditions(pattern, shadowed=True, whole=True),
+                alone=_DOUBT if contextual else 1.0 if proves else score,
+            )
+            for pattern, score in self.patterns
+        )
 
     def find(self, text: str, shadow: str, spoken: Collection[str]) -> Iterator[Span]:
         """Spans in the shadow of `text`, judged with the words around them in `text` itself.
@@ -163,20 +186,22 @@ class BuiltIn:
     ) -> Iterator[Span]:
         start = match.start()
         for end in self._ends(match):
-            if start == end or not _whole(match.string, start, end):
+            if start == end or not whole(match.string, start, end):
                 continue
             value = match.string[start:end]
+            if self.entity == "IP_ADDRESS" and _QUAD_NETWORK.fullmatch(value):
+                continue  # what the operator leaves
             valid = self._recognizer.validate_result(value)
             if valid is False or self._recognizer.invalidate_result(value):
                 continue
-            if self.entity == "IP_ADDRESS" and _is_network(value):
+            if self.entity == "IP_ADDRESS" and is_network(value):
                 continue
             near = self.entity in spoken or in_context(self.entity, text, start, end)
             worth = 1.0 if valid else score
             if near:
                 worth = min(1.0, max(REPORT, worth + CONTEXT_BOOST))
             elif self._contextual:
-                worth = min(worth, 0.3)
+                worth = min(worth, _DOUBT)
             proven = bool(valid) and (near or not self._contextual)
             yield Span(start, end, self.entity, worth, proven)
             return
@@ -194,20 +219,7 @@ class BuiltIn:
         return [match.end()]
 
 
-def _whole(text: str, start: int, end: int) -> bool:
-    """Not a piece of a longer run of letters and digits, nor of a decimal number."""
-    if start and text[start - 1].isalnum() and text[start].isalnum():
-        return False
-    if end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
-        return False
-    decimal = regex.compile(r"\.[0-9]")
-    return not (
-        text[start:end].isdigit()
-        and (decimal.match(text, end) or regex.search(r"[0-9]\.$", text[max(0, start - 2) : start]))
-    )
-
-
-def _is_network(value: str) -> bool:
+def is_network(value: str) -> bool:
     """A generalized address (`10.1.2.0/24`, `2001:db8::/48`) names a network, not a machine."""
     if "/" not in value:
         return value.strip(":") == ""
@@ -216,78 +228,18 @@ def _is_network(value: str) -> bool:
     return wide and network.ip == network.network.network_address
 
 
-class Phones:
-    """Telephone numbers through libphonenumber, in the regions of the dataset's regimes.
-
-    The slowest finder by far, one pass a region, so its gate and the regions keep it small. A bare
-    run of digits that is a whole cell is left to the header and to the column plan: an account
-    balance is as often a valid number somewhere as a telephone number is.
-    """
-
-    entity: Final = "PHONE_NUMBER"
-    gate: Final = Gate.NUMBER
-
-    def __init__(self, regimes: Sequence[str]) -> None:
-        regions = dict.fromkeys(r for regime in regimes for r in _REGIONS.get(regime, ()))
-        self._regions: tuple[str | None, ...] = tuple(regions) or (None,)
-
-    def find(self, text: str, shadow: str, spoken: Collection[str]) -> Iterator[Span]:
-        """Spans in the shadow of `text`."""
-        spoken_of = self.entity in spoken
-        for run in _DIALED.finditer(shadow, timeout=TIMEOUT_SECONDS):
-            if _SETTLED.fullmatch(run[0]):
-                continue
-            # Room for an extension, within the cell.
-            piece = shadow[run.start() : run.end() + _EXTENSION].partition("\0")[0]
-            for start, end in self._numbers(piece):
-                place = (run.start() + start, run.start() + end)
-                if not _whole(shadow, *place) or _NO_PHONE.fullmatch(shadow, *place):
-                    continue
-                if spoken_of or in_context(self.entity, text, *place):
-                    score = 0.75
-                elif not shadow[place[0] : place[1]].isdigit():
-                    score = 0.6
-                else:
-                    score = 0.4 if _alone(shadow, *place) else 0.5
-                yield Span(*place, self.entity, score)
-
-    def _numbers(self, piece: str) -> set[tuple[int, int]]:
-        return {
-            (match.start, match.end)
-            for region in self._regions
-            for match in phonenumbers.PhoneNumberMatcher(
-                piece, region, leniency=phonenumbers.Leniency.VALID
-            )
-        }
-
-
-_DIALED: Final = regex.compile(r"[+(]?[0-9](?:[-. ()/x+]{0,2}+[0-9]){6,}+")
-_EXTENSION: Final = 12
-# Runs that a rule of ours reads already, or that are too long for E.164: libphonenumber could add
-# nothing, and asking it took nearly half of the time that prose takes.
-_SETTLED: Final = regex.compile(
-    rf"\(?(?:{english.NANP}|{chinese.MOBILE}|[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}|[0-9]{{16,}}+)",
-    regex.ASCII,
-)
-_NO_PHONE: Final = regex.compile(
-    r"[0-9]+[.,][0-9]+"  # a decimal number
-    r"|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?"  # a dotted quad is an IP address or network
-    r"|[0-9]{4}([-/.])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([-/.])[0-9]{1,2}\2[0-9]{4}"  # a date
-)
-
-
-def _alone(text: str, start: int, end: int) -> bool:
-    """Whether `text[start:end]` is a whole cell of a joined chunk."""
-    return not (
-        text[:start].rpartition("\0")[2].strip() or text[end : end + 200].partition("\0")[0].strip()
-    )
-
-
 @cache
 def finders(regimes: tuple[str, ...] = ("cn", "us")) -> tuple[Finder, ...]:
-    """All structured finders, ours and Presidio's; only telephone regions depend on the regimes."""
+    """All structured finders, ours and Presidio's.
+
+    The regimes decide which countries' documents and telephone numbers are looked for, beside the
+    Chinese and American ones that always are.
+    """
+    from governance.recognition import documents  # noqa: PLC0415 - it is built from this module
+
     built_in = [
         BuiltIn(recognizer(), gate, contextual=contextual)
         for recognizer, gate, contextual in BUILT_IN
     ]
-    return (*chinese.RULES, *english.RULES, *built_in, Phones(regimes))
+    abroad = documents.finders(regimes)
+    return (*chinese.RULES, *english.RULES, *built_in, *abroad, Phones(regimes))

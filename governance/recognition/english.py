@@ -3,7 +3,10 @@
 Street suffixes are those of USPS Publication 28, appendix C1, in full and the usual short forms.
 """
 
+import ipaddress
 from typing import Final
+
+import regex
 
 from governance.recognition.checksums import luhn
 from governance.recognition.rules import Gate, Rule, bounded, compact
@@ -70,6 +73,42 @@ _DATE: Final = (
 )
 
 
+# How a number of a health plan or a provider is introduced: claim no. 123456, Rx#: 123456.
+_INTRODUCED: Final = r"(?: ?(?:#|no\.?|number|id))?"
+
+
+def _labeled(entity: str, labels: str, number: str, gate: Gate = Gate.FIVE_DIGITS) -> Rule:
+    """A number that stands behind its label."""
+    return Rule(
+        f"{entity} labeled",
+        entity,
+        bounded(
+            rf"(?<=(?<![A-Za-z])(?i:(?:{labels}){_INTRODUCED})[:# ]{{1,3}})(?:{number})",
+            masked=True,
+        ),
+        gate,
+        0.8,
+        0.85,
+    )
+
+
+# Presidio's pattern wants a word boundary before an address: "IP192.0.2.1" and "IP:2001:db8::1"
+# have none. A network, with its length after a slash, names no machine.
+_AFTER_ITS_LABEL: Final = regex.compile(
+    r"(?<=(?<![0-9A-Za-z])[Ii][Pp](?:[Vv][46])?[: ]?)"
+    r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7})"
+    r"(?![0-9A-Za-z:/]|\.[0-9])",
+    regex.ASCII | regex.VERSION0,
+)
+
+
+def _address(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
+
+
 def _luhn(text: str) -> bool:
     return luhn(compact(text))
 
@@ -93,8 +132,34 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule("STREET_ADDRESS place", "STREET_ADDRESS", bounded(_PLACE), Gate.STREET, 0.6, 0.8),
     Rule("CREDIT_CARD", "CREDIT_CARD", bounded(_CARD), Gate.NUMBER, 0.9, 1.0, _luhn, failed=0.6),
+    Rule("IP_ADDRESS labeled", "IP_ADDRESS", _AFTER_ITS_LABEL, Gate.NETWORK, 0.7, 0.9, _address),
     Rule("PHONE_NUMBER shaped", "PHONE_NUMBER", bounded(NANP), Gate.NUMBER, 0.6, 0.85),
     Rule("PHONE_NUMBER bare", "PHONE_NUMBER", bounded(r"(?:\+?1)?\d{10}"), Gate.NUMBER, 0.2, 0.7),
     # A date is redacted only where the words beside it, or the header, make it a birth date.
     Rule("DATE_OF_BIRTH", "DATE_OF_BIRTH", bounded(_DATE), Gate.DATE, 0.1, 0.8, narrow=True),
+    _labeled("US_CLAIM_NUMBER", "claim", r"(?:CLM-?)?\d{6,15}"),
+    _labeled("US_PRESCRIPTION_NUMBER", "rx|prescription", r"(?:RX-?)?\d{6,12}"),
+    _labeled(
+        "US_PRIOR_AUTHORIZATION_NUMBER",
+        "prior auth|prior authorization|preauthorization|pre-auth|authorization",
+        r"(?:PA-?)?\d{6,12}",
+    ),
+    _labeled("US_REFERRAL_NUMBER", "referral", r"(?:(?:REF|INF)-?)?\d{6,12}"),
+    _labeled("US_PROVIDER_TAX_ID", "ein|provider tax id|provider tin|provider ein", r"\d\d-?\d{7}"),
+    _labeled(
+        "US_HEALTH_INSURANCE_MEMBER_ID",
+        "member|subscriber|insurance|policy",
+        r"(?=[A-Z-]{0,6}\d)[A-Z]{1,5}-?[A-Z0-9]{5,14}",
+        Gate.CODE,
+    ),
+    # The prefix that the business itself writes before the number is a label as well.
+    *(
+        Rule(f"{entity} prefixed", entity, bounded(number), Gate.CODE, 0.3, 0.8)
+        for entity, number in (
+            ("US_CLAIM_NUMBER", r"CLM-?\d{6,15}"),
+            ("US_PRESCRIPTION_NUMBER", r"RX-?\d{6,12}"),
+            ("US_PRIOR_AUTHORIZATION_NUMBER", r"PA-?\d{6,12}"),
+            ("US_REFERRAL_NUMBER", r"(?:REF|INF)-?\d{6,12}"),
+        )
+    ),
 )

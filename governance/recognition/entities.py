@@ -1,215 +1,41 @@
-"""The catalog of entities: what may be found, how sensitive it is, what is done to it by default.
-
-`sensitivity` is that of PIPL Art. 28: `S` sensitive, `G` general personal information. `operator`
-is the configuration of an anonymization operator as it travels in a column plan. `headers` are
-words that name such a column, `context` words that stand beside such a value in text; both Chinese
-and English. An ASCII word matches whole words in any case, a Chinese word matches anywhere.
-"""
+"""Reading the catalog of entities: by name, by a column's header, by the words of a text."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Final, Literal
 
-Operator = Mapping[str, str | int]
-
-PSEUDONYM: Final[Operator] = MappingProxyType({"operator": "pseudonym"})
-TOKEN: Final[Operator] = MappingProxyType({"operator": "token"})
-REDACT: Final[Operator] = MappingProxyType({"operator": "redact"})
-REPLACE: Final[Operator] = MappingProxyType({"operator": "replace"})
-MASK: Final[Operator] = MappingProxyType({"operator": "mask"})
-KEEP: Final[Operator] = MappingProxyType({"operator": "keep"})
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """One kind of personal data."""
-
-    name: str
-    sensitivity: Literal["S", "G"]
-    operator: Operator
-    headers: tuple[str, ...] = ()
-    context: tuple[str, ...] = ()
-    regime: str = "any"  # "cn", "us", "eu", or "any"
-
-
-def _entity(
-    name: str,
-    sensitivity: Literal["S", "G"],
-    operator: Operator,
-    headers: str = "",
-    context: str = "",
-    regime: str = "any",
-) -> Entity:
-    return Entity(name, sensitivity, operator, _words(headers), _words(context), regime)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-_ID_WORDS: Final = (
-    "身份证,身份證,身份号码,证件号,證件號,公民身份,national id,id card,id no,identity,sfz"
+from governance.recognition.catalog import (
+    CATALOG,
+    KEEP,
+    MASK,
+    PSEUDONYM,
+    REDACT,
+    REPLACE,
+    TOKEN,
+    Entity,
+    Operator,
 )
-_CITY: Final[Operator] = MappingProxyType({"operator": "generalize", "to": "city"})
 
-# Order settles ties: where two entities claim the same characters with equal proof, the first wins.
-CATALOG: Final[tuple[Entity, ...]] = (
-    _entity(
-        "CN_ID",
-        "S",
-        PSEUDONYM,
-        "身份证,身份證,证件号,公民身份号码,national id,id card,id number,"
-        "identity number,resident id,id no,sfz",
-        _ID_WORDS,
-        "cn",
-    ),
-    _entity("CN_RESIDENCE", "S", PSEUDONYM, "居住证,居住证号", "居住证,居住證", "cn"),
-    _entity("CN_FOREIGN_PR", "S", PSEUDONYM, "永居证,永久居留证", "永居证,永久居留", "cn"),
-    _entity("CN_ID15", "S", PSEUDONYM, "身份证,身份證,证件号,身份证号", _ID_WORDS, "cn"),
-    _entity(
-        "US_SSN",
-        "S",
-        PSEUDONYM,
-        "ssn,social security,social security number,national id,社会安全号",
-        "ssn,ssns,social security,social,社会安全号,社安号",
-        "us",
-    ),
-    _entity("US_ITIN", "S", PSEUDONYM, "itin,tax id,taxpayer id", "itin,taxpayer,tax id,tin", "us"),
-    _entity(
-        "CN_MOBILE",
-        "G",
-        PSEUDONYM,
-        "手机,移动电话,电话,联系方式,手機,電話,mobile,cell,cellphone,phone",
-        "手机,手機,电话,電話,联系方式,致电,来电,mobile,cell,phone,tel",
-        "cn",
-    ),
-    _entity(
-        "CN_LANDLINE",
-        "G",
-        REDACT,
-        "座机,固话,固定电话,传真,landline,fax",
-        "座机,座機,固话,传真,電話,电话,tel,fax,phone",
-        "cn",
-    ),
-    _entity(
-        "PHONE_NUMBER",
-        "G",
-        PSEUDONYM,
-        "phone,phone number,telephone,tel,mobile,cell,cellphone,contact number,fax,电话,手机",
-        "phone,telephone,tel,cell,cellphone,mobile,call,fax,contact,number,reach,电话,手机",
-    ),
-    _entity(
-        "EMAIL_ADDRESS",
-        "G",
-        PSEUDONYM,
-        "email,e mail,mail,email address,邮箱,电子邮件,电子邮箱,郵箱",
-        "email,e-mail,mail,邮箱,邮件",
-    ),
-    _entity(
-        "CREDIT_CARD",
-        "S",
-        TOKEN,
-        "credit card,card number,card no,cc number,pan,debit card,bank card,信用卡,信用卡号,卡号",
-        "credit,card,visa,mastercard,amex,debit,信用卡,卡号",
-    ),
-    _entity(
-        "CN_BANK_CARD",
-        "S",
-        TOKEN,
-        "银行卡,银行卡号,卡号,银行账号,銀行卡,储蓄卡,bank card,card number,bank account",
-        "银行卡,銀行卡,卡号,卡號,开户行,账号,账户,储蓄卡,bank card,card,account",
-        "cn",
-    ),
-    _entity(
-        "US_BANK_NUMBER",
-        "S",
-        PSEUDONYM,
-        "account number,bank account,acct,iban",
-        "account,acct,checking,savings,bank account",
-        "us",
-    ),
-    _entity("IBAN_CODE", "S", PSEUDONYM, "iban", "iban"),
-    _entity(
-        "CN_USCC",
-        "G",
-        PSEUDONYM,
-        "统一社会信用代码,信用代码,税号,纳税人识别号,uscc",
-        "统一社会信用代码,信用代码,税号",
-        "cn",
-    ),
-    _entity("CN_PASSPORT", "S", PSEUDONYM, "护照,护照号,護照", "护照,護照,passport", "cn"),
-    _entity("US_PASSPORT", "S", PSEUDONYM, "passport,passport number", "passport", "us"),
-    _entity(
-        "US_DRIVER_LICENSE",
-        "S",
-        PSEUDONYM,
-        "driver license,drivers license,driver licence,driving license,dl number",
-        "driver license,driver's license,drivers license,driving license,dl",
-        "us",
-    ),
-    _entity("US_MBI", "S", PSEUDONYM, "mbi,medicare id,medicare number", "medicare,mbi", "us"),
-    _entity("US_NPI", "G", PSEUDONYM, "npi", "npi,national provider", "us"),
-    _entity("ABA_ROUTING_NUMBER", "G", PSEUDONYM, "routing number,aba", "routing,aba", "us"),
-    _entity("MEDICAL_LICENSE", "G", PSEUDONYM, "dea,medical license", "dea,medical license", "us"),
-    _entity("UK_NHS", "S", PSEUDONYM, "nhs,nhs number", "nhs,national health service", "eu"),
-    _entity("UK_NINO", "S", PSEUDONYM, "nino,national insurance", "national insurance,nino", "eu"),
-    _entity("CN_HM_TRAVEL", "S", PSEUDONYM, "港澳通行证", "通行证,通行證", "cn"),
-    _entity("HOME_RETURN", "S", PSEUDONYM, "回乡证", "回乡证,回鄉證,通行证,通行證", "cn"),
-    _entity("TW_COMPATRIOT", "S", PSEUDONYM, "台胞证", "台胞证,臺胞證,台胞證", "cn"),
-    _entity("HKID", "S", PSEUDONYM, "香港身份证,hkid", "香港身份证,香港身份證,hkid", "cn"),
-    _entity("TW_ID", "S", PSEUDONYM, "身分證,身分證字號", "身分證,身分证", "cn"),
-    _entity("CN_SSC_CARD", "S", PSEUDONYM, "社保卡号,社会保障卡号", "社保,医保", "cn"),
-    _entity("CN_MEDREC", "S", PSEUDONYM, "病案号,病历号,住院号,门诊号,就诊卡号", "病案,住院", "cn"),
-    _entity("CN_PLATE", "G", MASK, "车牌,车牌号,车牌号码,号牌,車牌", "车牌,車牌,号牌", "cn"),
-    _entity(
-        "CN_ADDRESS", "G", _CITY, "地址,住址,家庭住址,收货地址,通讯地址", "地址,住址,住在", "cn"
-    ),
-    _entity(
-        "STREET_ADDRESS",
-        "G",
-        _CITY,
-        "address,street,street address,home address,mailing address,地址,住址",
-        "address,lives at,resides at,located at",
-        "us",
-    ),
-    _entity(
-        "DATE_OF_BIRTH",
-        "G",
-        MappingProxyType({"operator": "generalize", "to": "year"}),
-        "dob,birth date,date of birth,birthdate,birthday,born,出生日期,生日,出生年月,出生年月日",
-        "born,dob,birth,birthday,birthdate,date of birth,出生,生日,生于",
-    ),
-    _entity(
-        "CN_WECHAT", "G", PSEUDONYM, "微信,微信号,wechat,weixin", "微信,微信号,wechat,weixin", "cn"
-    ),
-    _entity("CN_QQ", "G", PSEUDONYM, "qq,qq号,企鹅号", "qq,qq号,企鹅号,扣扣", "cn"),
-    _entity("IMEI", "G", PSEUDONYM, "imei,串号", "imei,串号,串號"),
-    _entity("MAC_ADDRESS", "G", PSEUDONYM, "mac,mac address,网卡", "mac,网卡"),
-    _entity(
-        "IP_ADDRESS",
-        "G",
-        MappingProxyType({"operator": "generalize", "to": "network"}),
-        "ip,ip address,ip地址",
-        "ip,ipv4,ipv6",
-    ),
-    _entity("CRYPTO", "G", PSEUDONYM, "wallet,btc,bitcoin address", "wallet,btc,bitcoin"),
-    _entity("UUID", "G", PSEUDONYM, "uuid,guid", "uuid,guid"),
-    _entity("URL", "G", REPLACE, "url,website,homepage,link,网址,主页", "url,website,网址"),
-    _entity(
-        "PERSON",
-        "G",
-        PSEUDONYM,
-        "name,full name,first name,last name,surname,given name,customer name,patient name,person,"
-        "contact name,applicant,applicant name,employee name,姓名,名字,客户姓名,联系人,收件人,患者,"
-        "患者姓名,法定代表人,称呼,户主",
-        "姓名,联系人,收件人,患者,name,mr,mrs,ms,dr",
-    ),
-    _entity("LOCATION", "G", REPLACE),
-    _entity("SUBJECT_ID", "G", PSEUDONYM),
-)
+__all__ = [
+    "CATALOG",
+    "ENTITIES",
+    "KEEP",
+    "MASK",
+    "PSEUDONYM",
+    "REDACT",
+    "REPLACE",
+    "TOKEN",
+    "Entity",
+    "Operator",
+    "context_pattern",
+    "default_operator",
+    "header_entities",
+    "rank",
+    "sensitivity",
+    "speaks",
+]
 
 ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType({e.name: e for e in CATALOG})
 _RANK: Final = {entity.name: place for place, entity in enumerate(CATALOG)}
@@ -288,23 +114,38 @@ def context_pattern(name: str) -> re.Pattern[str] | None:
     return re.compile("|".join(parts), re.IGNORECASE)
 
 
-def header_entities(header: str | None) -> tuple[str, ...]:
+def header_entities(header: str | None, regimes: Collection[str] = ()) -> tuple[str, ...]:
     """Entities that a column's header speaks of, in catalog order.
 
-    `customer_name`, `CustomerName` and `客户姓名` speak of PERSON; `product_name` does not.
+    `customer_name`, `CustomerName` and `客户姓名` speak of PERSON; `product_name` does not. A
+    document of another country is spoken of under its own regimes alone.
     """
     if not header:
         return ()
-    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", header)
-    words = re.findall(r"[a-z]+", split.lower())
-    spoken = " " + " ".join(words) + " "
-    thing = not _THINGS.isdisjoint(words)
+    spoken = _spoken(header)
+    thing = not _THINGS.isdisjoint(spoken.split())
     return tuple(
         entity.name
         for entity in CATALOG
-        if any(
-            f" {w} " in spoken if w.isascii() else w.casefold() in header.casefold()
-            for w in entity.headers
-        )
+        if (not entity.only or not set(entity.only).isdisjoint(regimes))
+        and _says(header, spoken, entity.headers)
         and not (entity.name == "PERSON" and thing)
+    )
+
+
+def speaks(header: str, words: Iterable[str]) -> bool:
+    """Whether a header holds one of `words`: Latin ones whole, in any case; Chinese anywhere."""
+    return _says(header, _spoken(header), words)
+
+
+def _spoken(header: str) -> str:
+    """`customerName`, `customer_name` and `Customer-Name` as ` customer name `."""
+    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", header)
+    return " " + " ".join(re.findall(r"[a-z]+", split.lower())) + " "
+
+
+def _says(header: str, spoken: str, words: Iterable[str]) -> bool:
+    return any(
+        f" {word} " in spoken if word.isascii() else word.casefold() in header.casefold()
+        for word in words
     )

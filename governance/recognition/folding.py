@@ -9,6 +9,7 @@ back to the text as it was given.
 import re
 import sys
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -18,6 +19,8 @@ _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
+_LAST_BASIC: Final = "\uffff"
+_BEYOND: Final = re.compile("[\U00010000-\U0010ffff]")
 _NON_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
 
@@ -47,7 +50,10 @@ def _tables() -> tuple[re.Pattern[str], dict[str, str], re.Pattern[str]]:
     for code in range(0x80, sys.maxunicode + 1):
         character = chr(code)
         category = unicodedata.category(character)
-        if category in {"Cn", "Co", "Cs"}:
+        if category in {"Cn", "Co"}:
+            continue
+        if category == "Cs":  # half of a pair: it has no encoding, so no text may hold it
+            single[character] = "\ufffd"
             continue
         folded = unicodedata.normalize("NFKC", character)
         if category == "Nd":
@@ -79,6 +85,8 @@ def fold(text: str) -> Folded:
     """Return the folded text; free for ASCII, and without an offset map where lengths agree."""
     if text.isascii():
         return Folded(text.replace("\0", "\x1a")) if "\0" in text else Folded(text)
+    if not _foldable(text):
+        return Folded(text.replace("\0", "\x1a"))
     pattern, table, several = _tables()
     text = pattern.sub(lambda match: table[match[0]], text).replace("\0", "\x1a")
     if not (_INVISIBLE.search(text) or several.search(text)):
@@ -92,6 +100,44 @@ def fold(text: str) -> Folded:
         characters.append(folded)
         offsets.extend([place] * len(folded))
     return Folded("".join(characters), tuple(offsets))
+
+
+def fold_all(texts: Sequence[str]) -> tuple[Sequence[str], dict[int, tuple[int, ...]]]:
+    """Many folded texts, and by number the offset maps of those whose lengths changed.
+
+    One look over all of them together settles the common case, in which nothing folds.
+    """
+    joined = SEPARATOR.join(texts)
+    if joined.count("\0") == max(0, len(texts) - 1) and (joined.isascii() or not _foldable(joined)):
+        return texts, {}
+    forms = [fold(text) for text in texts]
+    offsets = {i: form.offsets for i, form in enumerate(forms) if form.offsets is not None}
+    return [form.text for form in forms], offsets
+
+
+def _foldable(text: str) -> bool:
+    """Whether folding changes any character but NUL.
+
+    A character class is looked up at once within the basic plane, and run by run beyond it: the
+    few texts with such characters take the longer way.
+    """
+    basic, beyond = _classes()
+    return basic.search(text) is not None or (
+        _BEYOND.search(text) is not None and beyond.search(text) is not None
+    )
+
+
+@cache
+def _classes() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """All characters that folding changes: those of the basic plane, and the others."""
+    single, _, several = _tables()
+    classes = (single.pattern, several.pattern, _INVISIBLE.pattern)
+    every = re.compile("[" + "".join(pattern[1:-1] for pattern in classes) + "]")
+    changed = [chr(code) for code in range(0x80, sys.maxunicode + 1) if every.match(chr(code))]
+    return (
+        _charset([c for c in changed if c <= _LAST_BASIC]),
+        _charset([c for c in changed if c > _LAST_BASIC]),
+    )
 
 
 def shadow(text: str) -> str:

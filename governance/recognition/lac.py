@@ -35,7 +35,8 @@ class Tagger:
         self._half = _table(folder / "q2b.dic")
         tags = {int(number): tag for number, tag in _table(folder / "tag.dic").items()}
         self._tags = [tags.get(i, "n-B") for i in range(max(tags) + 1)]
-        self._moves: npt.NDArray[np.float32] = np.load(folder / "lac_crf_transitions.npy")
+        moves: npt.NDArray[np.float32] = np.load(folder / "lac_crf_transitions.npy")  # (from, to)
+        self._moves = np.ascontiguousarray(moves.T)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # workers are processes: threads would only contend
         options.inter_op_num_threads = 1
@@ -78,16 +79,20 @@ class Tagger:
         best = logits[:, 0]  # (batch, tags)
         back = np.zeros(logits.shape, np.intp)
         for step in range(1, length):
-            scores = best[:, :, None] + self._moves  # (batch, from, to)
-            back[:, step] = scores.argmax(axis=1)
-            best = scores.max(axis=1) + logits[:, step]
+            scores = (
+                best[:, None, :] + self._moves
+            )  # (batch, to, from): the best is beside the best
+            back[:, step] = scores.argmax(axis=2)
+            best = np.take_along_axis(scores, back[:, step, :, None], axis=2)[:, :, 0]
+            best = best + logits[:, step]
         tags = best.argmax(axis=1)
         paths = np.zeros((len(pieces), length), np.intp)
         rows = np.arange(len(pieces))
         for step in range(length - 1, -1, -1):
             paths[:, step] = tags
             tags = back[rows, step, tags]
-        return [[int(tag) for tag in path] for path in paths]
+        decoded: list[list[int]] = paths.tolist()
+        return decoded
 
     def _spans(self, text: str, offset: int, path: Sequence[int]) -> list[Span]:
         words = list(self._words(path))

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from governance.recognition import lac, presidio
-from governance.recognition.chinese import COMPOUND_SURNAMES
-from governance.recognition.entities import header_entities
-from governance.recognition.folding import Folded, fold, shadow
+from governance.recognition import models as chosen
+from governance.recognition.folding import fold, shadow
+from governance.recognition.known_names import named, occurrences
+from governance.recognition.languages import HAN
 from governance.recognition.rules import REPORT
 from governance.recognition.spans import Span, resolve
-from governance.recognition.sweep import raw_spans, restore
+from governance.recognition.sweep import passing, raw_spans, restore, spoken_of
+from governance.recognition.tenant_rules import NO_RULES, TenantRules
 
-HAN: Final = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
-_LETTER: Final = re.compile(r"[A-Za-z]")
 _CAPITALIZED: Final = re.compile(r"[A-Z][a-z]")
 _NAME: Final = r"[A-Z][A-Za-z'-]+"
 _TITLES: Final = r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof)\.?"
@@ -26,14 +26,11 @@ _TITLED: Final = re.compile(rf"\b{_TITLES} (?:[A-Z]\. ?)?{_NAME}(?: {_NAME}){{0,
 _TITLE_BEFORE: Final = re.compile(rf"(?<![A-Za-z]){_TITLES} $")
 _DEGREE_AFTER: Final = re.compile(r",? (?:MD|DDS|DVM|PhD|Jr|Sr|II|III|IV|RN|Esq)\b\.?")
 _BRACKETED: Final = re.compile(r"<[A-Z_]+>")  # a placeholder that an operator left
-HAN_SHARE: Final = 0.3  # of the letters, from which on a text counts as Chinese
 _SHORTEST_NAME: Final = 2
 
 
-def language_of(text: str) -> str:
-    """`zh` when a good share of the letters are Han characters, else `en`."""
-    han = len(HAN.findall(text))
-    return "zh" if han and han >= HAN_SHARE * (han + len(_LETTER.findall(text)) / 5) else "en"
+Memo = dict[str, list[Span]]  # folded text to what the language models find in it
+MEMO: Final = 20_000  # texts that a memo holds at the most
 
 
 def find_prose(
@@ -43,16 +40,20 @@ def find_prose(
     header: str | None = None,
     regimes: Sequence[str] = ("cn", "us"),
     models: bool = True,
+    rules: TenantRules = NO_RULES,
+    memo: Memo | None = None,
 ) -> list[list[Span]]:
     """Everything personal in each text: structured identifiers, PERSON, LOCATION.
 
     Args:
         texts: prose, in Chinese, English or both; equal texts are read once.
         known: for each text, names of the people that its own row is about; found verbatim, whole
-            or by their parts.
+            or by their parts, which are then instances of the whole name.
         header: the column's header, context for the patterns.
         regimes: jurisdictions, for telephone regions.
         models: False leaves the language models out and keeps patterns and known names.
+        rules: the tenant's own terms and patterns.
+        memo: what the models found in texts before; notes repeat, and the models cost the most.
 
     Returns:
         For each text its spans, sorted, without overlap, offsets into the text as given.
@@ -64,30 +65,54 @@ def find_prose(
     distinct = list(dict.fromkeys(texts))
     number = {text: i for i, text in enumerate(distinct)}
     folded = [fold(text) for text in distinct]
-    found = raw_spans(folded, spoken=header_entities(header), regimes=regimes)
+    found = raw_spans(
+        folded,
+        spoken=spoken_of(header, rules, regimes),
+        regimes=regimes,
+        threshold=REPORT,
+        rules=rules,
+    )
     if models:
-        for i, spans in _models(folded).items():
+        read = read_names([form.text for form in folded], regimes, memo)
+        for i, spans in enumerate(read):
             found[i].extend(spans)
     results: dict[tuple[str, tuple[str, ...]], list[Span]] = {}
     for text, names in dict.fromkeys(keys):
         form = folded[number[text]]
         spans = [s for s in found.get(number[text], ()) if s.score >= REPORT]
-        spans += _known(form.text, names)
-        results[text, names] = restore(resolve(spans, form.text), form)
+        spans += occurrences(form.text, names)
+        settled = passing(resolve(spans, form.text), form.text, rules)
+        if names:
+            settled = [named(s, form.text[s.start : s.end], names) for s in settled]
+        results[text, names] = restore(settled, form)
     return [results[key] for key in keys]
 
 
-def _models(folded: Sequence[Folded]) -> dict[int, list[Span]]:
-    found: dict[int, list[Span]] = {}
-    chinese = [i for i, form in enumerate(folded) if HAN.search(form.text)]
-    for i, spans in zip(
-        chinese, lac.tagger().spans([folded[i].text for i in chinese]), strict=True
-    ):
-        found.setdefault(i, []).extend(spans)
-    english = [i for i, form in enumerate(folded) if _CAPITALIZED.search(form.text)]
-    ghosts = [shadow(folded[i].text) for i in english]
+def read_names(
+    texts: Sequence[str], regimes: Sequence[str] = ("cn", "us"), memo: Memo | None = None
+) -> list[list[Span]]:
+    """What the language models find in folded texts; those in the memo are not read again."""
+    known = {} if memo is None else memo
+    new = [text for text in dict.fromkeys(texts) if text not in known]
+    read: Memo = dict(zip(new, _read(new, regimes), strict=True))
+    result = [read[text] if text in read else known[text] for text in texts]
+    if memo is not None:
+        if len(memo) + len(read) > MEMO:
+            memo.clear()
+        memo.update(list(read.items())[:MEMO])
+    return result
+
+
+def _read(texts: Sequence[str], regimes: Sequence[str]) -> list[list[Span]]:
+    found = [list(spans) for spans in chosen.beside(texts, regimes)]
+    chinese = [i for i, text in enumerate(texts) if HAN.search(text)]
+    tagged = lac.tagger().spans([texts[i] for i in chinese])
+    for i, spans in zip(chinese, tagged, strict=True):
+        found[i].extend(spans)
+    english = [i for i, text in enumerate(texts) if _CAPITALIZED.search(text)]
+    ghosts = [shadow(texts[i]) for i in english]
     for i, ghost, spans in zip(english, ghosts, presidio.english_entities(ghosts), strict=True):
-        found.setdefault(i, []).extend(s for s in map(_trimmed(ghost), spans) if s is not None)
+        found[i].extend(s for s in map(_trimmed(ghost), spans) if s is not None)
         found[i].extend(
             Span(match.start(), match.end(), "PERSON", 0.8) for match in _TITLED.finditer(ghost)
         )
@@ -120,30 +145,3 @@ class _trimmed:  # noqa: N801 - a function with one bound argument
         before = _TITLE_BEFORE.search(self._text, max(0, start - 6), start)
         after = _DEGREE_AFTER.match(self._text, end)
         return before.start() if before else start, after.end() if after else end
-
-
-def _known(text: str, names: Sequence[str]) -> list[Span]:
-    """Verbatim occurrences of the row's own names and of their parts."""
-    spans: list[Span] = []
-    for name in names:
-        for part in _parts(fold(name).text.strip()):
-            pattern = re.escape(part)
-            if part.isascii():
-                pattern = rf"(?<![A-Za-z]){pattern}(?![A-Za-z])"
-            spans.extend(
-                Span(match.start(), match.end(), "PERSON", 0.95)
-                for match in re.finditer(pattern, text)
-            )
-    return spans
-
-
-def _parts(name: str) -> list[str]:
-    """`Maria Lopez-Ortiz` is also Maria and Lopez-Ortiz; a Chinese given name may stand alone."""
-    if len(name) < _SHORTEST_NAME:
-        return []
-    if HAN.search(name):
-        given = name[2:] if name[:2] in COMPOUND_SURNAMES else name[1:]
-        return [name, *([given] if len(given) >= _SHORTEST_NAME else [])]
-    words = [w for w in re.split(r"[\s.,]+", name) if len(w) > _SHORTEST_NAME and w[0].isupper()]
-    titles = {"Mrs", "Miss", "DDS", "DVM", "PhD", "Prof"}
-    return [name, *(w for w in words if w not in titles)]

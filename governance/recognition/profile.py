@@ -1,34 +1,24 @@
 """Profile columns in a stream and propose a plan.
 
-Each column keeps a deterministic sample of distinct values: the first seen, and those whose keyed
-hash is smallest (a bottom-k sketch, Cohen and Kaplan 2007: uniform over distinct values, mergeable,
-and its k-th hash estimates how many there are). Whole Presidio and our patterns then read the
-sample, and the header, the share of cells that one entity fills and the strongest hit decide what
-the column is. Deciding by column is both faster and more often right than asking a model about
-lone cells.
+Each column keeps a sample of distinct values (`sampling`). Whole Presidio, our patterns and the
+tenant's own rules read the sample, and what they find is judged by column (`judging`). Special
+categories of personal data are looked for in the same sample, and compared with what the ingest
+declared.
 """
 
-import hashlib
-import heapq
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from statistics import median
 from typing import Final
 
-from governance.recognition import presidio
-from governance.recognition.entities import (
-    KEEP,
-    PSEUDONYM,
-    REPLACE,
-    default_operator,
-    header_entities,
-    rank,
-    sensitivity,
-)
+from governance.recognition import columns, models, presidio
+from governance.recognition.entities import KEEP, PSEUDONYM, REPLACE, header_entities, rank
 from governance.recognition.folding import Folded, fold
-from governance.recognition.persons import HAN, language_of
+from governance.recognition.judging import DOUBT, MODEL_ONLY, NUMBER, entity_of, is_prose
+from governance.recognition.languages import HAN, language_of
+from governance.recognition.lexicons import SENSITIVE_CLASSES, class_of_entity, sensitive_classes
 from governance.recognition.plan import (
+    ClassSeen,
     ColumnPlan,
     Declared,
     Evidence,
@@ -36,91 +26,38 @@ from governance.recognition.plan import (
     Kind,
     PlanError,
     PlannedColumn,
+    proposed_operator,
 )
+from governance.recognition.reading import shape
 from governance.recognition.rules import REPORT
+from governance.recognition.sampling import Sample
 from governance.recognition.spans import Span
-from governance.recognition.sweep import raw_spans
+from governance.recognition.sweep import passing, raw_spans
+from governance.recognition.tenant_rules import NO_RULES, TenantRules
 
-FIRST: Final = 50  # distinct values from the top of the file
-DRAWN: Final = 100  # distinct values drawn by keyed hash
 SAMPLES: Final = 5  # shapes shown to the steward
-LONGEST: Final = 2_000  # characters of a value that profiling reads
-FILLS: Final = 0.6  # share of a cell's characters that an entity must cover to be the cell
-MOST: Final = 0.5  # share of cells that makes a column typed
-MOST_UNPROMPTED: Final = 0.6  # the same for names that only a model sees
-DOUBT: Final = 0.35  # a score that counts only when nearly every cell has it
-NEARLY_ALL: Final = 0.8
-HEADED: Final = 0.2  # share that suffices where the header says the same
-CATEGORY_DISTINCT: Final = 200  # a value that twenty rows share is a category, not a person
-CATEGORY_REPEATS: Final = 20
-SENTENCE: Final = 5  # words, a Han character counting half: from here on a cell is prose
-FEW: Final = 20  # distinct values below which unprompted names prove nothing
-_HASH_SPACE: Final = 2**64
-_NUMBER: Final = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?%?")
-_WORDS: Final = re.compile(r"[A-Za-z]+")
-_PERSON_LIKE: Final = re.compile(r"[^\W\d_][^\d_@/\\]{1,59}")
-_FREE_OF_SHAPE: Final = frozenset(
-    {"PERSON", "CN_ADDRESS", "STREET_ADDRESS", "DATE_OF_BIRTH", "URL"}
-)
-_MODEL_ONLY: Final = frozenset({"PERSON", "LOCATION"})
-
-
-class _Sample:
-    """What is kept of one column while its chunks pass."""
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-        self._heap: list[tuple[int, str]] = []  # negated hashes: the largest kept is on top
-        self._kept: dict[str, None] = {}
-        self.first: dict[str, None] = {}
-        self.rows = 0
-        self.empty = 0
-
-    def add(self, values: Sequence[str | None]) -> None:
-        counts = Counter(values)
-        self.rows += len(values)
-        self.empty += counts.pop(None, 0) + counts.pop("", 0)
-        for value in counts:
-            if value is None or value in self.first:
-                continue
-            if len(self.first) < FIRST:
-                self.first[value] = None
-                continue
-            digest = hashlib.blake2b(value.encode(errors="replace"), digest_size=8, key=self._key)
-            order = -int.from_bytes(digest.digest())
-            if value in self._kept:
-                continue
-            if len(self._heap) < DRAWN:
-                heapq.heappush(self._heap, (order, value))
-            elif order > self._heap[0][0]:
-                _, dropped = heapq.heapreplace(self._heap, (order, value))
-                del self._kept[dropped]
-            else:
-                continue
-            self._kept[value] = None
-
-    def values(self) -> list[str]:
-        return [*self.first, *sorted(self._kept)]
-
-    def distinct(self) -> int:
-        """Exact while everything fits the sample, then the bottom-k estimate (k - 1) / U_k."""
-        if len(self._heap) < DRAWN:
-            return len(self.first) + len(self._heap)
-        return len(self.first) + round((DRAWN - 1) * _HASH_SPACE / max(1, -self._heap[0][0]))
+NUMERIC: Final = 0.95  # share of numbers from which on no model looks at a column
+_TELLING: Final = 0.1  # share of cells from which on an unproven finding tells a special category
+_WORD: Final = re.compile(r"[A-Za-z]{2}")  # the X of an identity number is of no language
+_STRAY: Final = 0.02  # share of cells under which a word in a column of codes is chance
 
 
 class Profiler:
     """Samples of all columns; feed chunks, then ask for the plan."""
 
-    def __init__(self, names: Sequence[str], *, key: bytes = b"") -> None:
+    def __init__(
+        self, names: Sequence[str], *, key: bytes = b"", rules: TenantRules = NO_RULES
+    ) -> None:
         """Make an empty profile.
 
         Args:
             names: the columns, in order.
             key: up to 64 bytes that only the tenant knows, so that nobody can arrange which rows
                 are looked at. The same key and data give the same plan.
+            rules: the tenant's own; the plan names their edition.
         """
-        self._samples = {name: _Sample(key[:64]) for name in names}
+        self._rules = rules
+        self._samples = {name: Sample(name, key[:64], rules) for name in names}
 
     def add(self, chunk: Mapping[str, Sequence[str | None]]) -> None:
         """Take in the next rows.
@@ -142,6 +79,7 @@ class Profiler:
         drop: Collection[str] = (),
         regimes: Sequence[str] = ("cn", "us"),
         languages: Sequence[str] = ("zh", "en"),
+        sensitive: Collection[str] = (),
     ) -> ColumnPlan:
         """Propose what each column is and what is done to it.
 
@@ -152,6 +90,7 @@ class Profiler:
             drop: columns that do not go out at all.
             regimes: jurisdictions of the dataset.
             languages: languages that it is said to hold.
+            sensitive: special categories that it is said to hold.
 
         Raises:
             PlanError: a declared column does not exist.
@@ -166,34 +105,39 @@ class Profiler:
             raise PlanError("a declared column is not there", code="recognition.unknown_column")
         return ColumnPlan(
             columns=tuple(
-                _decide(name, sample, tuple(regimes), declared.get(name))
+                _decide(name, sample, tuple(regimes), declared.get(name), self._rules)
                 for name, sample in self._samples.items()
             ),
             detector=presidio.detector_version(),
             regimes=tuple(regimes),
             languages=tuple(languages),
+            rules=self._rules.version,
+            declared_sensitive=tuple(sorted(sensitive)),
         )
 
 
 def _decide(
-    name: str, sample: _Sample, regimes: Sequence[str], declared: Declared | None
+    name: str,
+    sample: Sample,
+    regimes: Sequence[str],
+    declared: Declared | None,
+    rules: TenantRules,
 ) -> PlannedColumn:
     """Profile one column and choose its kind, entity and operator."""
-    values = [value[:LONGEST] for value in sample.values() if value.strip()]
+    values = [value for value in sample.values() if value.strip()]
     folded = [fold(value) for value in values]
-    spoken = header_entities(name)
+    spoken = tuple(dict.fromkeys((*header_entities(name, regimes), *rules.spoken(name))))
     numeric = bool(values) and sum(
-        _NUMBER.fullmatch(form.text.strip()) is not None for form in folded
-    ) >= 0.95 * len(values)
-    spans = _scan(folded, spoken, regimes, numeric=numeric)
-    distinct = sample.distinct()
-    categorical = distinct <= CATEGORY_DISTINCT and sample.rows >= CATEGORY_REPEATS * max(
-        1, distinct
-    )
-    entity = _entity_of(folded, spans, spoken, categorical=categorical, numeric=numeric)
-    prose = not numeric and not categorical and _is_prose(folded, spans)
+        NUMBER.fullmatch(form.text.strip()) is not None for form in folded
+    ) >= NUMERIC * len(values)
+    spans = _scan(folded, spoken, regimes, rules, numeric=numeric)
+    categorical = sample.categorical
+    entity = entity_of(folded, spans, spoken, categorical=categorical, numeric=numeric)
+    # What the watch saw settles it for categories too; what is wordy it no longer looked at.
+    settled = sample.wordy or sample.beside > 0
+    prose = settled or (not numeric and not categorical and is_prose(folded, spans))
     if entity is not None:
-        kind, operator = Kind.TYPED, default_operator(entity)
+        kind, operator = Kind.TYPED, proposed_operator(entity)
     elif prose:
         kind, operator = Kind.PROSE, dict(REPLACE)
     else:
@@ -205,37 +149,77 @@ def _decide(
             kind, entity, operator = Kind.TYPED, entity or "SUBJECT_ID", dict(PSEUDONYM)
         case _:
             pass
+    findings = _findings(spans, len(values))
+    classes = sensitive_classes(values, name)
     evidence = Evidence(
         rows=sample.rows,
         empty=sample.empty,
-        distinct=distinct,
+        distinct=sample.distinct(),
         scanned=len(values),
         numeric=numeric,
         language=_languages(folded),
         header=spoken,
-        findings=_findings(spans, len(values)),
+        findings=findings,
         samples=tuple(dict.fromkeys(shape(form.text) for form in folded[: SAMPLES * 4]))[:SAMPLES],
+        classes=tuple(ClassSeen(code, cells) for code, cells in classes.items()),
+        beside=sample.beside,
+        leaves=sample.leaves,
     )
-    return PlannedColumn(name, kind, entity, operator, evidence, declared)
+    told = _told(evidence, entity, prose=prose and entity is None)
+    return PlannedColumn(name, kind, entity, operator, evidence, declared, sensitive=told)
+
+
+def _told(evidence: Evidence, entity: str | None, *, prose: bool) -> tuple[str, ...]:
+    """Special categories that a column tells, by its words, its header and its entities.
+
+    In prose one cell is enough. In a column of names and codes a stray word is chance (a street may
+    be called after a faith), and so is the card number that an identity number happens to be.
+    """
+    least = 0 if prose else _STRAY * evidence.scanned
+    told = {seen.name for seen in evidence.classes if seen.cells >= max(1, least)}
+    entities = {
+        finding.entity
+        for finding in evidence.findings
+        if float(finding.prevalence) >= _TELLING or (entity is None and finding.proven)
+    }
+    told |= {class_of_entity(name) or "" for name in (*entities, *([entity] if entity else []))}
+    return tuple(code for code in SENSITIVE_CLASSES if code in told)
 
 
 def _scan(
-    folded: Sequence[Folded], spoken: Sequence[str], regimes: Sequence[str], *, numeric: bool
+    folded: Sequence[Folded],
+    spoken: Sequence[str],
+    regimes: Sequence[str],
+    rules: TenantRules,
+    *,
+    numeric: bool,
 ) -> list[list[Span]]:
-    """All spans of every value, overlaps and doubts included; no model looks at numbers."""
-    found = raw_spans(folded, spoken=spoken, regimes=regimes)
+    """All spans of every value but those that a steward allows, overlaps and doubts included."""
+    found = raw_spans(folded, spoken=spoken, regimes=regimes, rules=rules)
     spans = [list(found.get(i, ())) for i in range(len(folded))]
-    if numeric:
-        return spans
+    together = columns.settled([form.text for form in folded], regimes)
+    if together is not None:
+        for form, own in zip(folded, spans, strict=True):
+            own.append(Span(0, len(form.text), together, columns.SCORE))
+    if not numeric:  # no model looks at numbers
+        _ask_models(folded, spoken, spans)
+        for i, beside in enumerate(models.beside([form.text for form in folded], regimes)):
+            spans[i].extend(beside)
+    return [passing(spans[i], form.text, rules) for i, form in enumerate(folded)]
+
+
+def _ask_models(
+    folded: Sequence[Folded], spoken: Sequence[str], spans: Sequence[list[Span]]
+) -> None:
+    """Add what whole Presidio says of each value, in the value's own language."""
     by_language: dict[str, list[int]] = defaultdict(list)
     for i, form in enumerate(folded):
         by_language[language_of(form.text)].append(i)
     for language, numbers in by_language.items():
         results = presidio.analyze([folded[i].text for i in numbers], language, spoken)
         for i, result in zip(numbers, results, strict=True):
-            spans[i].extend(s for s in result if s.entity in _MODEL_ONLY)
+            spans[i].extend(s for s in result if s.entity in MODEL_ONLY)
             spans[i].extend(_agreed(result, spans[i]))
-    return spans
 
 
 def _agreed(result: Sequence[Span], swept: Sequence[Span]) -> list[Span]:
@@ -244,110 +228,8 @@ def _agreed(result: Sequence[Span], swept: Sequence[Span]) -> list[Span]:
     return [
         Span(s.start, s.end, s.entity, min(s.score, DOUBT))
         for s in result
-        if s.entity not in _MODEL_ONLY and (s.start, s.end, s.entity) not in seen
+        if s.entity not in MODEL_ONLY and (s.start, s.end, s.entity) not in seen
     ]
-
-
-def _entity_of(
-    folded: Sequence[Folded],
-    spans: Sequence[Sequence[Span]],
-    spoken: Collection[str],
-    *,
-    categorical: bool,
-    numeric: bool,
-) -> str | None:
-    """The entity that makes the column typed, or None.
-
-    1. Cells that an entity fills, surely: most of them, or a fifth where the header agrees.
-    2. Cells that an entity fills, doubtfully: nearly all.
-    3. The header alone, where the cells at least have the shape.
-    """
-    total = len(folded)
-    if not total:
-        return None
-    sure: Counter[str] = Counter()
-    doubtful: Counter[str] = Counter()
-    covered = headed = doubted = 0
-    for form, found in zip(folded, spans, strict=True):
-        filling = {s.entity: s for s in sorted(found, key=_strength) if _fills(s, form.text)}
-        names = {e for e, s in filling.items() if s.score >= REPORT and e != "LOCATION"}
-        if categorical or total < FEW:
-            names -= {"PERSON"} - set(spoken)
-        sure.update(_best(names, filling))
-        covered += bool(names)
-        headed += bool(names & set(spoken))
-        doubts = {e for e, s in filling.items() if s.score >= DOUBT and e not in _MODEL_ONLY}
-        doubtful.update(doubts)
-        doubted += bool(doubts)
-    needed = MOST_UNPROMPTED if set(sure) <= {"PERSON"} and not spoken else MOST
-    if covered >= needed * total or (headed >= HEADED * total and not categorical):
-        return _most_sensitive(sure, covered)
-    if doubted >= NEARLY_ALL * total and not numeric:
-        return _most_sensitive(doubtful, doubted)
-    return _by_header(folded, spoken)
-
-
-def _best(names: Collection[str], filling: Mapping[str, Span]) -> list[str]:
-    """The one entity that a cell counts for."""
-    ordered = sorted(names, key=lambda e: (not filling[e].checked, -filling[e].score, rank(e)))
-    return ordered[:1]
-
-
-def _most_sensitive(counts: Mapping[str, int], covered: int) -> str | None:
-    """Among entities that a tenth of the cells have: sensitive ones first, then the commonest."""
-    common = [e for e, count in counts.items() if count * 10 >= covered]
-    if not common:
-        return None
-    return min(common, key=lambda e: (sensitivity(e) != "S", -counts[e], rank(e)))
-
-
-def _by_header(folded: Sequence[Folded], spoken: Collection[str]) -> str | None:
-    """What the header says, where most cells could be it: a name without digits, six digits."""
-    half = len(folded) / 2
-    texts = [form.text.strip() for form in folded]
-    for entity in spoken:
-        if entity == "PERSON":
-            fits = sum(_PERSON_LIKE.fullmatch(text) is not None for text in texts)
-        elif entity in {"CN_ADDRESS", "STREET_ADDRESS"}:
-            fits = sum(len(text) >= 8 and not _NUMBER.fullmatch(text) for text in texts)  # noqa: PLR2004 - shorter is a city
-        elif entity in _FREE_OF_SHAPE:
-            fits = 0
-        else:
-            fits = sum(sum(c.isdigit() for c in text) >= 6 for text in texts)  # noqa: PLR2004 - the shortest identifier
-        if fits > half:
-            return entity
-    return None
-
-
-def _is_prose(folded: Sequence[Folded], spans: Sequence[Sequence[Span]]) -> bool:
-    """Sentences by their length, or short notes in which people turn up.
-
-    Where there are too few values to tell, one in two with a person, or one proven identifier
-    beside other text, is enough: to take a name for a word costs a word, the reverse costs a name.
-    """
-    if not folded:
-        return False
-    words = median(
-        len(_WORDS.findall(form.text)) + len(HAN.findall(form.text)) / 2 for form in folded
-    )
-    peopled = sum(any(s.entity == "PERSON" for s in found) for found in spans)
-    often = 20 if len(folded) >= FEW else 2
-    beside = any(
-        span.checked and not _fills(span, form.text)
-        for form, found in zip(folded, spans, strict=True)
-        for span in found
-    )
-    return words >= SENTENCE or peopled * often >= max(1, len(folded)) or beside
-
-
-def _fills(span: Span, text: str) -> bool:
-    whole = sum(not c.isspace() for c in text)
-    inside = sum(not c.isspace() for c in text[span.start : span.end])
-    return inside >= FILLS * whole
-
-
-def _strength(span: Span) -> tuple[bool, float]:
-    return span.checked, span.score
 
 
 def _findings(spans: Sequence[Sequence[Span]], scanned: int) -> tuple[Finding, ...]:
@@ -375,21 +257,6 @@ def _findings(spans: Sequence[Sequence[Span]], scanned: int) -> tuple[Finding, .
 
 
 def _languages(folded: Sequence[Folded]) -> str:
-    lettered = [f.text for f in folded if HAN.search(f.text) or _WORDS.search(f.text)]
+    lettered = [f.text for f in folded if HAN.search(f.text) or _WORD.search(f.text)]
     counts = Counter(language_of(text) for text in lettered)
     return "+".join(sorted((k for k, n in counts.items() if n * 10 >= len(lettered)), reverse=True))
-
-
-def shape(text: str, longest: int = 40) -> str:
-    """The shape of a value, which holds none of its characters but the marks between them."""
-    return "".join(_class(c) for c in text[:longest]) + ("…" if len(text) > longest else "")
-
-
-def _class(character: str) -> str:
-    if character.isdigit():
-        return "9"
-    if character.isascii():
-        return ("A" if character.isupper() else "a") if character.isalpha() else character
-    if HAN.match(character):
-        return "汉"
-    return "a" if character.isalpha() else "·"

@@ -10,6 +10,7 @@ import regex
 
 from governance.errors import GovernanceError
 from governance.recognition.entities import context_pattern
+from governance.recognition.gates import Condition, conditions
 from governance.recognition.spans import Span
 
 REPORT: Final = 0.5  # a span scoring less is a doubt: the plan may count it, nobody acts on it
@@ -43,6 +44,24 @@ class Gate(StrEnum):
     LABEL = r"(?i)qq|wechat|weixin|微信|企鹅号|扣扣"
     WORD = r"[0-9A-Za-z]{5}"
     DATE = r"[0-9][-/.年 ][0-9A-Za-z]|[a-z]\.? [0-9]{1,2},? [0-9]{4}|[0-9]{8}"
+    DECIMALS = r"\.[0-9]{4}"
+    MACHINE = "<"
+    ANY = ""  # a tenant's own terms and patterns may look like anything
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a text must hold for a finder to find anything there that matters.
+
+    Attributes:
+        conditions: all of them hold in it; none means any text.
+        alone: the most that a span is worth without a context word or a header that speaks of it.
+        by_context: whether a context word in the text helps, and not the header alone.
+    """
+
+    conditions: tuple[Condition, ...]
+    alone: float = 1.0
+    by_context: bool = True
 
 
 class Finder(Protocol):
@@ -58,6 +77,15 @@ class Finder(Protocol):
 
     def find(self, text: str, shadow: str, spoken: Collection[str]) -> Iterator[Span]:
         """Spans in `text`; `shadow` is its ASCII shadow, `spoken` what the header speaks of."""
+
+
+def needs(finder: Finder) -> tuple[Need, ...]:
+    """The finder's needs, any of which suffices: its own `needs`, or else its gate."""
+    own: tuple[Need, ...] | None = getattr(finder, "needs", None)
+    if own is not None:
+        return own
+    gate = finder.gate.value
+    return (Need((Condition(gate),) if gate else ()),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +108,12 @@ class Rule:
     failed: float = 0.0
     narrow: bool = False  # the context word must belong to this match and not to a number beside it
     header_only: bool = False  # so shapeless that only the column's own header makes it an entity
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What the pattern says of the texts that it matches."""
+        alone = 0.0 if self.header_only else self.score
+        return (Need(conditions(self.pattern), alone, by_context=not self.header_only),)
 
     def find(self, text: str, shadow: str, spoken: Collection[str]) -> Iterator[Span]:  # noqa: ARG002 - the Finder protocol; only built-ins need the shadow
         """Spans of the entity in `text`.

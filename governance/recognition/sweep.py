@@ -1,26 +1,30 @@
 """The joined-chunk sweep: every structured pattern over every cell, without a language model.
 
-Cells are deduplicated, folded, gated by a cheap condition over the whole column, joined with
-newline-NUL-newline into chunks and searched once a rule; a NUL stops any match from running across
-two cells. Hits map back to the cells as they were given.
+Cells are deduplicated, folded, screened for what any finder could need, joined with
+newline-NUL-newline into chunks and searched once a finder; a NUL stops any match from running
+across two cells. Hits map back to the cells as they were given.
 """
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from itertools import accumulate, groupby
-from typing import Final
-
-import polars as pl
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Final, NamedTuple
 
 from governance.recognition.builtin import finders
 from governance.recognition.entities import header_entities
-from governance.recognition.folding import SEPARATOR, Folded, fold, shadow
+from governance.recognition.folding import SEPARATOR, Folded, fold_all, shadow
 from governance.recognition.rules import REPORT, Finder
+from governance.recognition.screening import Screen
 from governance.recognition.spans import Hit, Span, resolve
+from governance.recognition.tenant_rules import NO_RULES, TenantRules
 
 CHUNK_CELLS: Final = 500  # the measured plateau is 20 to 500 cells
 CHUNK_CHARACTERS: Final = 200_000
+LONGEST: Final = 100_000  # characters of a text that are searched at once: memory stays bounded
+MARGIN: Final = 4_000  # characters around a piece's own part, more than any identifier is long
+_SCREENS: Final = 32  # regimes and tenants whose conditions stay compiled
 
 
 def sweep(
@@ -30,6 +34,8 @@ def sweep(
     header: str | None = None,
     regimes: Sequence[str] = ("cn", "us"),
     threshold: float = REPORT,
+    rules: TenantRules = NO_RULES,
+    assumed: str | None = None,
 ) -> list[Hit]:
     """Structured identifiers in the cells of one column.
 
@@ -39,6 +45,8 @@ def sweep(
         header: the column's header, which counts as context for every cell.
         regimes: jurisdictions of the dataset, for telephone regions.
         threshold: the lowest score worth returning.
+        rules: the tenant's own terms and patterns.
+        assumed: what every cell is taken for already; a cell in which nothing else can be is left.
 
     Returns:
         Hits by row and place, without overlaps, offsets into the cells as given.
@@ -51,20 +59,29 @@ def sweep(
         if value:
             rows[value].append(row)
     texts = list(rows)
-    spans = sweep_texts(
+    found = _resolved(
         texts,
         entities=entities,
-        spoken=header_entities(header),
+        spoken=spoken_of(header, rules, regimes),
         regimes=regimes,
         threshold=threshold,
+        rules=rules,
+        assumed=assumed,
     )
     hits = [
-        Hit(row, span.start, span.end, span.entity, span.score, span.checked)
-        for text, found in zip(texts, spans, strict=True)
-        for span in found
-        for row in rows[text]
+        Hit(row, *span[:5])
+        for number, spans in found.items()
+        for row in rows[texts[number]]
+        for span in spans
     ]
     return sorted(hits)
+
+
+def spoken_of(
+    header: str | None, rules: TenantRules = NO_RULES, regimes: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """What a header speaks of, by the catalog's words and by the tenant's own."""
+    return tuple(dict.fromkeys((*header_entities(header, regimes), *rules.spoken(header))))
 
 
 def sweep_texts(
@@ -74,15 +91,20 @@ def sweep_texts(
     spoken: Collection[str] = (),
     regimes: Sequence[str] = ("cn", "us"),
     threshold: float = REPORT,
+    rules: TenantRules = NO_RULES,
+    assumed: str | None = None,
 ) -> list[list[Span]]:
     """The sweep over distinct texts: one resolved list of spans a text; see `sweep`."""
-    folded = [fold(text) for text in texts]
-    found = raw_spans(folded, entities=entities, spoken=spoken, regimes=regimes)
-    results: list[list[Span]] = []
-    for number, form in enumerate(folded):
-        kept = [s for s in found.get(number, ()) if s.score >= threshold]
-        results.append(restore(resolve(kept, form.text), form) if kept else [])
-    return results
+    found = _resolved(
+        texts,
+        entities=entities,
+        spoken=spoken,
+        regimes=regimes,
+        threshold=threshold,
+        rules=rules,
+        assumed=assumed,
+    )
+    return [found.get(number, []) for number in range(len(texts))]
 
 
 def raw_spans(
@@ -91,17 +113,15 @@ def raw_spans(
     entities: Collection[str] | None = None,
     spoken: Collection[str] = (),
     regimes: Sequence[str] = ("cn", "us"),
+    threshold: float = 0.0,
+    rules: TenantRules = NO_RULES,
 ) -> dict[int, list[Span]]:
-    """Every span of every rule, doubts and overlaps included, by the number of the folded text."""
-    chosen = [f for f in finders(tuple(regimes)) if entities is None or f.entity in entities]
-    column = pl.Series([form.text for form in folded], dtype=pl.String)
-    found: dict[int, list[Span]] = defaultdict(list)
-    for gate, group in groupby(sorted(chosen, key=lambda f: f.gate.name), key=lambda f: f.gate):
-        passed = column.str.contains(gate.value).arg_true().to_list()
-        members = list(group)
-        for chunk in _chunks(passed, folded):
-            _search(chunk, folded, members, spoken, found)
-    return found
+    """Every span of every finder by the number of the folded text, overlaps included.
+
+    Doubts below the threshold are looked for no further than they come by themselves.
+    """
+    texts = [form.text for form in folded]
+    return _search_all(texts, entities, spoken, regimes, threshold, rules, None)
 
 
 def restore(spans: Iterable[Span], form: Folded) -> list[Span]:
@@ -109,16 +129,138 @@ def restore(spans: Iterable[Span], form: Folded) -> list[Span]:
     if form.offsets is None:
         return list(spans)
     return [
-        Span(*form.original(s.start, s.end), s.entity, s.score, s.checked)  # keep the proof
-        for s in spans
+        span._replace(start=start, end=end)
+        for span in spans
+        for start, end in (form.original(span.start, span.end),)
     ]
 
 
-def _chunks(numbers: Sequence[int], folded: Sequence[Folded]) -> Iterable[list[int]]:
+@lru_cache(maxsize=_SCREENS)
+def screen(regimes: tuple[str, ...] = ("cn", "us"), own: tuple[Finder, ...] = ()) -> Screen:
+    """The screen of all finders of the regimes and of a tenant."""
+    return Screen((*finders(regimes), *own))
+
+
+def _resolved(
+    texts: Sequence[str],
+    *,
+    entities: Collection[str] | None,
+    spoken: Collection[str],
+    regimes: Sequence[str],
+    threshold: float,
+    rules: TenantRules,
+    assumed: str | None = None,
+) -> dict[int, list[Span]]:
+    """Spans without overlaps, offsets into the texts as given; texts without any are left out."""
+    folded, offsets = fold_all(texts)
+    found = _search_all(folded, entities, spoken, regimes, threshold, rules, assumed)
+    results: dict[int, list[Span]] = {}
+    for number, spans in found.items():
+        kept = [span for span in spans if span.score >= threshold]
+        if kept := passing(resolve(kept, folded[number]), folded[number], rules):
+            form = Folded(folded[number], offsets.get(number))
+            results[number] = restore(kept, form)
+    return results
+
+
+def passing(spans: list[Span], text: str, rules: TenantRules) -> list[Span]:
+    """The spans without those that a steward lets pass; what a check digit proves never passes."""
+    if not (spans and rules.allowed):
+        return spans
+    return [
+        span
+        for span in spans
+        if span.checked or not rules.allows(span.entity, text[span.start : span.end])
+    ]
+
+
+def _search_all(
+    texts: Sequence[str],
+    entities: Collection[str] | None,
+    spoken: Collection[str],
+    regimes: Sequence[str],
+    threshold: float,
+    rules: TenantRules,
+    assumed: str | None,
+) -> dict[int, list[Span]]:
+    if any(len(text) > LONGEST for text in texts):
+        pieces = [piece for number, text in enumerate(texts) for piece in _cut(number, text)]
+        read = _search_all(
+            [piece.text for piece in pieces], entities, spoken, regimes, threshold, rules, assumed
+        )
+        return _put_together(pieces, read)
+    found: dict[int, list[Span]] = defaultdict(list)
+    if not texts:
+        return found
+    screening = screen(tuple(regimes), rules.finders)
+    candidates = screening.candidates(texts, spoken, threshold)
+    if assumed is not None:
+        _leave_assumed(candidates, screening.finders, assumed)
+    together: dict[tuple[int, ...], list[Finder]] = defaultdict(list)
+    for finder, numbers in candidates.items():
+        if entities is None or screening.finders[finder].entity in entities:
+            together[tuple(numbers)].append(screening.finders[finder])
+    for places, members in together.items():
+        for chunk in _chunks(places, texts):
+            _search(chunk, texts, members, spoken, found)
+    return found
+
+
+class _Piece(NamedTuple):
+    """A part of text `number` from `start` on; spans that begin in `core` are this piece's."""
+
+    number: int
+    start: int
+    core: range
+    text: str
+
+
+def _cut(number: int, text: str) -> Iterator[_Piece]:
+    """A text in pieces that overlap, each read with what stands around its own part."""
+    step = LONGEST - 2 * MARGIN
+    for first in range(0, max(1, len(text) - 2 * MARGIN), step):
+        last = first + LONGEST >= len(text)
+        core = range(
+            first + MARGIN if first else 0, len(text) if last else first + LONGEST - MARGIN
+        )
+        yield _Piece(number, first, core, text[first : first + LONGEST])
+        if last:
+            return
+
+
+def _put_together(
+    pieces: Sequence[_Piece], read: Mapping[int, Sequence[Span]]
+) -> dict[int, list[Span]]:
+    found: dict[int, list[Span]] = defaultdict(list)
+    for place, spans in read.items():
+        number, origin, core, _ = pieces[place]
+        for span in spans:
+            if span.start + origin in core:
+                moved = span._replace(start=span.start + origin, end=span.end + origin)
+                found[number].append(moved)
+    return found
+
+
+def _leave_assumed(
+    candidates: dict[int, list[int]], members: Sequence[Finder], assumed: str
+) -> None:
+    """Take the texts out in which nothing but the assumed entity can be."""
+    others = {
+        number
+        for finder, numbers in candidates.items()
+        if members[finder].entity != assumed
+        for number in numbers
+    }
+    for finder, numbers in candidates.items():
+        if members[finder].entity == assumed:
+            candidates[finder] = [number for number in numbers if number in others]
+
+
+def _chunks(numbers: Sequence[int], texts: Sequence[str]) -> Iterable[list[int]]:
     chunk: list[int] = []
     size = 0
     for number in numbers:
-        length = len(folded[number].text)
+        length = len(texts[number])
         if chunk and (len(chunk) >= CHUNK_CELLS or size + length > CHUNK_CHARACTERS):
             yield chunk
             chunk, size = [], 0
@@ -130,20 +272,19 @@ def _chunks(numbers: Sequence[int], folded: Sequence[Folded]) -> Iterable[list[i
 
 def _search(
     chunk: Sequence[int],
-    folded: Sequence[Folded],
+    texts: Sequence[str],
     members: Sequence[Finder],
     spoken: Collection[str],
-    found: dict[int, list[Span]],
+    found: Mapping[int, list[Span]],
 ) -> None:
-    joined = SEPARATOR.join(folded[number].text for number in chunk)
+    joined = SEPARATOR.join([texts[number] for number in chunk])
     ghost = shadow(joined)
-    lengths = (len(folded[number].text) + len(SEPARATOR) for number in chunk)
+    lengths = (len(texts[number]) + len(SEPARATOR) for number in chunk)
     starts = list(accumulate(lengths, initial=0))
     for finder in members:
         for span in finder.find(joined, ghost, spoken):
             place = bisect_right(starts, span.start) - 1
             number, origin = chunk[place], starts[place]
-            end = min(span.end - origin, len(folded[number].text))
-            start = span.start - origin
+            start, end = span.start - origin, min(span.end - origin, len(texts[number]))
             if start < end:
-                found[number].append(Span(start, end, span.entity, span.score, span.checked))
+                found[number].append(Span(start, end, *span[2:]))

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
+from governance.errors import TableError
 from governance.tables import faults, header
 from governance.tables.encoding import BrokenTextError, Encoding, Lines, resolve
 from governance.tables.limits import Limits
@@ -19,6 +20,8 @@ from governance.tables.table import Chunk, Format, TableReader
 DELIMITERS: Final = (",", ";", "\t", "|")
 
 _SNIFFED_ROWS: Final = 200
+_FEWEST_ROWS: Final = 2
+_AGREEING: Final = 0.9
 
 
 def open_delimited(source: Source, encoding: str | None, limits: Limits) -> TableReader:
@@ -102,23 +105,68 @@ def _chunk(first: int, columns: list[str], rows: list[list[str]]) -> Chunk:
 
 def _sniff(source: Source, encoding: Encoding, limits: Limits) -> str:
     """The delimiter whose header has several columns and whose rows agree with it most."""
-    head = source.head(limits.sample_bytes)[encoding.mark :]
-    text = head.decode(encoding.name, "ignore")
-    whole = text if len(head) < limits.sample_bytes else text[: text.rfind("\n") + 1] or text
+    text = _sample(source, encoding, limits)
     best, best_score = DELIMITERS[0], (0.0, 0)
     for delimiter in DELIMITERS:
-        widths: list[int] = []
-        try:
-            for row in csv.reader(io.StringIO(whole, newline=""), delimiter=delimiter):
-                if row:
-                    widths.append(len(row))
-                if len(widths) >= _SNIFFED_ROWS:
-                    break
-        except csv.Error:  # a field past the bound: the row is reported when it is read
-            pass
-        if not widths or widths[0] == 1:
-            continue
-        score = (widths.count(widths[0]) / len(widths), widths[0])
+        rows = _sampled_rows(text, delimiter)
+        score = _agreement(rows)
         if score > best_score:
             best, best_score = delimiter, score
     return best
+
+
+def is_delimited(source: Source, encoding: Encoding, limits: Limits) -> bool:
+    """Whether text of unstated kind is a table with a header rather than free text.
+
+    It is when no line between two others is blank, nine rows in ten have as many cells as the
+    first, the first could be a header (`header.checked`), and, since prose has commas too, with a
+    delimiter other than the tab there are at least three rows and no name begins with a blank. When
+    in doubt it is free text: a table read as text is treated whole, but prose read as a table would
+    show its first line as names of columns.
+    """
+    text = _sample(source, encoding, limits)
+    lines = text.strip().splitlines()
+    if not all(line.strip() for line in lines):
+        return False
+    for delimiter in DELIMITERS:
+        rows = _sampled_rows(text, delimiter)
+        share, width = _agreement(rows)
+        fewest = _FEWEST_ROWS if delimiter == "\t" else _FEWEST_ROWS + 1
+        if width < 2 or share < _AGREEING or len(rows) < fewest:  # noqa: PLR2004 - a table of one column looks like lines
+            continue
+        if delimiter != "\t" and any(name[:1].isspace() for name in rows[0]):
+            continue
+        try:
+            header.checked(rows[0], limits)
+        except TableError:
+            continue
+        return True
+    return False
+
+
+def _sample(source: Source, encoding: Encoding, limits: Limits) -> str:
+    """The first whole lines."""
+    head = source.head(limits.sample_bytes)[encoding.mark :]
+    text = head.decode(encoding.name, "ignore")
+    return text if len(head) < limits.sample_bytes else text[: text.rfind("\n") + 1] or text
+
+
+def _sampled_rows(text: str, delimiter: str) -> list[list[str]]:
+    rows: list[list[str]] = []
+    try:
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+            if row:
+                rows.append(row)
+            if len(rows) >= _SNIFFED_ROWS:
+                break
+    except csv.Error:  # a field past the bound: the row is reported when it is read
+        pass
+    return rows
+
+
+def _agreement(rows: list[list[str]]) -> tuple[float, int]:
+    """The share of rows as wide as the first, and that width; nothing for one column."""
+    if not rows or len(rows[0]) == 1:
+        return 0.0, 0
+    width = len(rows[0])
+    return sum(len(row) == width for row in rows) / len(rows), width

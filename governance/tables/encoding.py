@@ -4,11 +4,17 @@ Detected in this order: a byte order mark; UTF-16 without one, by its NUL bytes;
 decoding; GB18030 (of which GBK and GB2312 are parts) or Big5, by how many of the decoded characters
 are everyday ones. The last is the only guess, says so, and can be overridden. What is none of these
 (Latin-1 and its kin cannot be told from each other) is refused until the caller states it.
+
+A file is in one encoding from end to end. Rows of another that do not decode are refused; so are
+rows of Chinese in UTF-8 in a file of GB18030 or Big5, though they decode to something. What cannot
+be told is not: GB18030 amid Big5, or anything in an encoding such as Latin-1 where every byte is a
+character.
 """
 
 import codecs
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -61,6 +67,7 @@ ACCEPTED: Final = {
 # GB 2312 level 1 and punctuation, or Big5 level 1 and punctuation. Text decoded as the wrong one of
 # the two lands there for under half of its characters.
 _EVERYDAY_SHARE: Final = 0.6
+_PROVING: Final = 8
 _UTF16_PLAIN_SHARE: Final = 0.9
 
 
@@ -127,13 +134,16 @@ def detect(source: Source, limits: Limits) -> Encoding:
     sample = _first_beyond_ascii(source, limits.sample_bytes)
     if _decodes(sample, "utf-8"):
         return Encoding("utf-8", Certainty.VALID)
-    scores = {"gb18030": _gb_score(sample), "big5hkscs": _big5_score(sample)}
+    scores = {name: score(sample) for name, score in _SCORES.items()}
     best = max(scores, key=lambda name: scores[name])
     if scores[best] < _EVERYDAY_SHARE:
-        # One undecodable byte in UTF-8 text is a damaged row, not another encoding.
+        # One undecodable byte is a damaged row, not another encoding.
         if _mostly_utf8(sample):
             return Encoding("utf-8", Certainty.LIKELY)
-        raise faults.encoding_unknown()
+        scores = {name: score(sample, damaged=True) for name, score in _SCORES.items()}
+        best = max(scores, key=lambda name: scores[name])
+        if scores[best] < _EVERYDAY_SHARE:
+            raise faults.encoding_unknown()
     return Encoding(best, Certainty.LIKELY)
 
 
@@ -188,34 +198,93 @@ def _plain(character: str) -> bool:
     )
 
 
-def _gb_score(sample: bytes) -> float:
+def _gb_score(sample: bytes, *, damaged: bool = False) -> float:
     """Share of GB 2312 level 1 (lead B0-D7) and punctuation (A1-A3) among the wide characters."""
-    if not _decodes(sample, "gb18030"):
-        return 0.0
-    text = codecs.getincrementaldecoder("gb18030")().decode(sample, final=False)
-    everyday = 0
-    wide = [character for character in text if character > "\x7f"]
-    for character in wide:
-        code = character.encode("gb18030", "ignore")
-        everyday += (
-            len(code) == 2  # noqa: PLR2004 - GB 2312 characters are two bytes
-            and code[1] >= 0xA1  # noqa: PLR2004 - GB 2312 trail bytes start here
+    # GB 2312 characters are two bytes, and their trail bytes start at A1.
+    return _everyday_share(
+        sample,
+        "gb18030",
+        lambda code: (
+            len(code) == 2  # noqa: PLR2004 - as said above
+            and code[1] >= 0xA1  # noqa: PLR2004 - as said above
             and (0xB0 <= code[0] <= 0xD7 or 0xA1 <= code[0] <= 0xA3)  # noqa: PLR2004 - as said above
-        )
-    return everyday / len(wide) if wide else 0.0
+        ),
+        damaged=damaged,
+    )
 
 
-def _big5_score(sample: bytes) -> float:
+def _big5_score(sample: bytes, *, damaged: bool = False) -> float:
     """Share of Big5 level 1 (lead A4-C6) and punctuation (A1-A2) among the wide characters."""
-    if not _decodes(sample, "big5hkscs"):
+    return _everyday_share(
+        sample,
+        "big5hkscs",
+        lambda code: len(code) == 2 and 0xA1 <= code[0] <= 0xC6,  # noqa: PLR2004 - as said above
+        damaged=damaged,
+    )
+
+
+def _everyday_share(
+    sample: bytes, codec: str, is_everyday: Callable[[bytes], bool], *, damaged: bool
+) -> float:
+    """The share of everyday characters among those beyond ASCII.
+
+    A sample that does not decode scores 0, unless it may be damaged: then each place where it does
+    not is a character that is not everyday, and a few characters prove nothing.
+    """
+    errors = "replace" if damaged else "strict"
+    try:
+        text = codecs.getincrementaldecoder(codec)(errors).decode(sample, final=False)
+    except UnicodeDecodeError:
         return 0.0
-    text = codecs.getincrementaldecoder("big5hkscs")().decode(sample, final=False)
-    everyday = 0
-    wide = [character for character in text if character > "\x7f"]
-    for character in wide:
-        code = character.encode("big5hkscs", "ignore")
-        everyday += len(code) == 2 and 0xA1 <= code[0] <= 0xC6  # noqa: PLR2004 - as said above
-    return everyday / len(wide) if wide else 0.0
+    wide = [character.encode(codec, "ignore") for character in text if character > "\x7f"]
+    if not wide or (damaged and len(wide) < _PROVING):
+        return 0.0
+    return sum(map(is_everyday, wide)) / len(wide)
+
+
+_SCORES: Final = {"gb18030": _gb_score, "big5hkscs": _big5_score}
+
+# Two Chinese characters in UTF-8, punctuation and full-width forms included, amid bytes beyond
+# ASCII. In GB18030 and Big5 too these may be characters, but then they are rare ones.
+_UTF8_RUN: Final = re.compile(rb"[\xe3-\xe9\xef][\x80-\xbf]{2}[\xe3-\xe9\xef][\x80-\xbf]{2}")
+_BEYOND_ASCII: Final = re.compile(rb"[\x80-\xff]+")
+_ASCII: Final = bytes(range(0x80))
+
+
+def _first_in_utf8(text: str, codec: str) -> int | None:
+    """Where the first line begins that holds everyday Chinese in UTF-8 amid text of `codec`.
+
+    Both readings must speak for it: valid UTF-8 of everyday characters, and for the most part rare
+    characters in the codec. One word of two characters may still pass for the codec's own (about
+    one in thirty); a word of an odd number of characters never does, as it does not decode.
+    """
+    data = text.encode(codec)
+    place = 0
+    while (hit := _UTF8_RUN.search(data, place)) is not None:
+        start = hit.start()
+        while start > place and data[start - 1] > 0x7F:  # noqa: PLR2004 - the last ASCII code
+            start -= 1
+        run = _BEYOND_ASCII.match(data, start)
+        place = hit.end() if run is None else run.end()
+        if run is not None and _reads_as_utf8(run.group(), codec):
+            before = data[:start].decode(codec)
+            return max(before.rfind("\n"), before.rfind("\r")) + 1
+    return None
+
+
+def _reads_as_utf8(run: bytes, codec: str) -> bool:
+    """Whether bytes beyond ASCII are everyday Chinese in UTF-8 and are not in the codec."""
+    if _SCORES[codec](run) >= 0.5:  # noqa: PLR2004 - most of it
+        return False
+    try:
+        text = run.decode()
+    except UnicodeDecodeError:
+        return False
+    if not all("\u3000" <= character <= "\u9fff" or character > "\uff00" for character in text):
+        return False
+    return any(
+        score(text.encode(name, "replace")) >= _EVERYDAY_SHARE for name, score in _SCORES.items()
+    )
 
 
 class Lines:
@@ -232,6 +301,7 @@ class Lines:
         self._source = source
         self._encoding = encoding
         self._limits = limits
+        self._suspect = False  # whether the last block may hold UTF-8 amid another encoding
         self.characters = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -242,11 +312,17 @@ class Lines:
         """
         pending: list[str] = []
         held = 0
+        suspect = False
         for text, fault in self._blocks():
+            suspect |= self._suspect
             cut = _after_last_break(text)
             if cut:
                 whole = "".join([*pending, text[:cut]])
                 pending, held = [], 0
+                if suspect and (mixed := _first_in_utf8(whole, self._encoding.name)) is not None:
+                    yield from io.StringIO(whole[:mixed], newline="")
+                    raise BrokenTextError("mixed")
+                suspect = False
                 self.characters += len(whole)
                 # newline="" splits at all three line endings and keeps them.
                 yield from io.StringIO(whole, newline="")
@@ -257,14 +333,24 @@ class Lines:
             if held > self._limits.line_characters:
                 raise BrokenTextError("long")
         if held:
-            yield "".join(pending)
+            rest = "".join(pending)
+            if suspect and _first_in_utf8(rest, self._encoding.name) is not None:
+                raise BrokenTextError("mixed")
+            yield rest
 
     def _blocks(self) -> Iterator[tuple[str, str | None]]:
         """Decoded blocks, each with what stopped the text behind it."""
         self._source.seek(self._encoding.mark)
         decoder = codecs.getincrementaldecoder(self._encoding.name)()
+        guessed = self._encoding.name in _SCORES
+        before = b""
         while True:
             block = self._source.read(BLOCK_BYTES)
+            if guessed:
+                # ASCII only takes time here: what it stands between is looked at again.
+                beyond = before + block.translate(None, _ASCII)
+                self._suspect = _UTF8_RUN.search(beyond) is not None
+                before = beyond[-5:]
             fault = None
             try:
                 text = decoder.decode(block, final=not block)
@@ -291,6 +377,8 @@ class BrokenTextError(Exception):
         match self.fault:
             case "nul":
                 return faults.nul_byte(row)
+            case "mixed":
+                return faults.mixed_encodings(row, encoding.name)
             case "long":
                 return faults.line_too_long(row, limits.line_characters)
             case _:

@@ -56,6 +56,15 @@ def encoding_unsupported(accepted: list[str]) -> TableError:
     )
 
 
+def mixed_encodings(row: int, encoding: str) -> TableError:
+    """A row that reads as everyday text in another encoding than the rest of the file."""
+    return TableError(
+        f"{_row(row)} is not in {encoding} as the text before it is; "
+        "convert the file to one encoding",
+        code="table.mixed_encodings",
+    )
+
+
 def nul_byte(row: int) -> TableError:
     """A NUL character: it would stand for a cell boundary later on."""
     return TableError(f"{_row(row)} holds a NUL character", code="table.nul_byte")
@@ -94,6 +103,14 @@ def long_header(column: int, limit: int) -> TableError:
     """A column name that is prose."""
     return TableError(
         f"the name of column {column} is longer than {limit} characters", code="table.long_header"
+    )
+
+
+def hidden_header(column: int) -> TableError:
+    """A column name that reads in another order than it is written in."""
+    return TableError(
+        f"the name of column {column} holds characters that change the order it reads in",
+        code="table.hidden_header",
     )
 
 
@@ -136,14 +153,28 @@ def format_mismatch(stated: str | None, found: str) -> TableError:
 
 
 def bad_json(row: int, why: str = "is not a JSON object") -> TableError:
-    """A line of JSONL that is not one object of strings, numbers, booleans and nulls."""
+    """A line of JSONL that is not one object."""
     return TableError(f"row {row} {why}", code="table.bad_json")
 
 
-def nested(column: int, row: int | None = None) -> TableError:
-    """A cell that holds a list or an object."""
-    where = f"column {column}" if row is None else f"column {column} of row {row}"
-    return TableError(f"{where} holds a list or an object, not one value", code="table.nested")
+def too_deep(row: int, limit: int) -> TableError:
+    """Objects and lists inside each other past the bound; row 0 is the schema of a file."""
+    where = f"row {row}" if row else "the schema"
+    return TableError(f"{where} is nested more than {limit} deep", code="table.too_deep")
+
+
+def too_many_values(row: int, limit: int) -> TableError:
+    """Lists that hold, in all columns together, more than is read of one row."""
+    return TableError(f"row {row} holds more than {limit} values", code="table.too_many_values")
+
+
+def nesting_conflict(column: int) -> TableError:
+    """Rows cannot be written as nested data: two columns claim one place."""
+    return TableError(
+        f"column {column} has a value where another column has one; "
+        "write the rows as CSV or Parquet",
+        code="table.nesting_conflict",
+    )
 
 
 def unsupported_type(column: int, name: str) -> TableError:
@@ -166,9 +197,16 @@ def not_workbook() -> TableError:
     return TableError("the .xlsx file is damaged or protected", code="table.not_workbook")
 
 
+def not_gzip() -> TableError:
+    """Starts like gzip and does not read as gzip to its last byte."""
+    return TableError(
+        "the gzip file is damaged, cut short or followed by something else", code="table.not_gzip"
+    )
+
+
 def bomb(what: str) -> TableError:
     """Grows out of proportion when it is unpacked."""
-    return TableError(f"the file is refused unread: {what}", code="table.bomb")
+    return TableError(f"the file is refused: {what}", code="table.bomb")
 
 
 def kind_mismatch(column: int, kind: str) -> TableError:

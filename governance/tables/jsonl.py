@@ -1,175 +1,196 @@
-"""JSON Lines: one flat object a line (RFC 8259), numbers kept as they are written.
+"""JSON Lines: one object a line (RFC 8259), numbers kept as they are written.
 
-The columns are all names that occur, in order of first appearance, so the file is parsed once
-before it is read: a bad line is found before anything was made of the good ones.
+The columns are all places that hold a value in any line, in order of first appearance, so the file
+is parsed once before it is read: a bad line is found before anything was made of the good ones.
+What is nested has columns by path (`nesting`).
 """
 
 import json
 import re
 from collections.abc import Iterator
+from json.scanner import make_scanner
 from typing import Any, Final, NoReturn
 
 from governance.tables import faults, header
 from governance.tables.encoding import BrokenTextError, Encoding, Lines, resolve
 from governance.tables.limits import Limits
+from governance.tables.nesting import is_text
+from governance.tables.shapes import SCALARS, Shape, TooManyValuesError
 from governance.tables.source import Source
-from governance.tables.table import Chunk, ColumnKind, Format, TableReader
+from governance.tables.table import Chunk, Format, TableReader
 
 # json.loads accepts the escape of a NUL and of half a surrogate pair; neither is text.
 _ESCAPE: Final = re.compile(r"\\u(?:0000|[dD][89abAB])")
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
+# What json.JSONDecoder itself runs, without the search for blanks around it.
+_scanner: Any = make_scanner
 
-class _Integer(str):
-    """An integer as written."""
-
-    __slots__ = ()
-
-
-class _Real(str):
-    """A number with a fraction or an exponent, as written."""
-
-    __slots__ = ()
-
-
-# Only the two booleans are equal to these keys: every other value is a string or None.
-_BOOLEANS: Final[dict[Any, str]] = {True: "true", False: "false"}
-
-_Shape = tuple[tuple[str, ...], tuple[type, ...]]
+_Types = tuple[tuple[str, ...], tuple[type, ...]]
 _SHAPES: Final = 4096
-
-_KINDS: Final[dict[type, ColumnKind | None]] = {
-    type(None): None,
-    str: ColumnKind.TEXT,
-    bool: ColumnKind.BOOLEAN,
-    _Integer: ColumnKind.INTEGER,
-    _Real: ColumnKind.REAL,
-}
 
 
 def open_jsonl(source: Source, encoding: str | None, limits: Limits) -> TableReader:
     """Open JSON Lines.
 
     Raises:
-        TableError: `table.bad_json`, `table.nested`, `table.nul_byte` with the row; the encoding's
-            and the header's faults.
+        TableError: `table.bad_json`, `table.nul_byte`, `table.too_deep`, `table.too_many_values`
+            with the row; the encoding's and the header's faults.
     """
     found = resolve(source, encoding, limits)
-    kinds: dict[str, ColumnKind | None] = {}
-    shapes: set[_Shape] = set()
-    for record in _records(source, found, limits, _Integer, _Real):
-        shape = tuple(record), tuple(map(type, record.values()))
-        # Most rows are of a few shapes; the rest is looked at once and forgotten.
-        if shape not in shapes:
-            _widen(kinds, shape)
-            if len(shapes) < _SHAPES:
-                shapes.add(shape)
-            if len(kinds) > limits.columns:
-                raise faults.too_many_columns(limits.columns)
-    if not kinds:
+    shape, nested = _learned(source, found, limits)
+    if not shape.columns:
         raise faults.empty()
-    names = header.checked(list(kinds), limits)
-    columns = dict(zip(kinds, names, strict=True))
+    names = header.checked(shape.columns, limits)
 
     def read(size: int) -> Iterator[Chunk]:
-        return _chunks(source, found, columns, limits, size)
+        return _chunks(source, found, shape, names, limits, size, nested=nested)
 
-    shown = dict(zip(names, kinds.values(), strict=True))
-    return TableReader(Format.JSONL, found, names, shown, read)
+    kinds = dict(zip(names, shape.kinds, strict=True))
+    return TableReader(Format.JSONL, found, names, kinds, read)
 
 
-def _widen(kinds: dict[str, ColumnKind | None], shape: _Shape) -> None:
-    """Let each column's kind cover one more row: integers and reals make reals, others text."""
-    for name, of in zip(*shape, strict=True):
-        before, kind = kinds.get(name), _KINDS[of]
-        if before is None or kind is None or before is kind:
-            kinds[name] = before or kind
-        elif {before, kind} == {ColumnKind.INTEGER, ColumnKind.REAL}:
-            kinds[name] = ColumnKind.REAL
+def _learned(source: Source, encoding: Encoding, limits: Limits) -> tuple[Shape, bool]:
+    """The shape of all records, every one of which is sound; whether any is nested."""
+    shape = Shape(limits)
+    flat: set[_Types] = set()
+    nested = False
+    scan = _scanner(json.JSONDecoder(parse_constant=_refuse_constant))
+    for row, text in enumerate(_lines(source, encoding, limits), start=1):
+        if text.count(",") > limits.record_values:
+            _refuse_values(text, row, limits)
+        record = _record(scan, text, row)
+        types = tuple(record), tuple(map(type, record.values()))
+        # Most flat rows are of a few shapes; the rest is looked at once and forgotten.
+        if types in flat:
+            members = len(record)
         else:
-            kinds[name] = ColumnKind.TEXT
+            members = shape.learn(record, row)
+            if not SCALARS.issuperset(types[1]):
+                nested = True
+            elif len(flat) < _SHAPES:
+                flat.add(types)
+        if text.count('":') != members or " :" in text or "\t:" in text:
+            _refuse_twice(text, row)
+        if "\\u" in text and _ESCAPE.search(text):
+            _check_text(record, row)
+    shape.name()
+    return shape, nested
 
 
 def _chunks(
-    source: Source, encoding: Encoding, columns: dict[str, str], limits: Limits, size: int
-) -> Iterator[Chunk]:
-    rows: list[dict[str, Any]] = []
-    first, held = 1, 0
-    for record in _records(source, encoding, limits, str, str):
-        rows.append(record)
-        held += sum(len(value) for value in record.values() if isinstance(value, str))
-        if len(rows) >= size or held > limits.chunk_characters:
-            yield _chunk(first, columns, rows)
-            first, held = first + len(rows), 0
-            rows = []
-    if rows:
-        yield _chunk(first, columns, rows)
-
-
-def _chunk(first: int, columns: dict[str, str], rows: list[dict[str, Any]]) -> Chunk:
-    turned = {name: [record.get(written) for record in rows] for written, name in columns.items()}
-    for values in turned.values():
-        if bool in set(map(type, values)):
-            values[:] = [_BOOLEANS.get(value, value) for value in values]
-    return Chunk(first, turned)
-
-
-def _records(
     source: Source,
     encoding: Encoding,
+    shape: Shape,
+    names: list[str],
     limits: Limits,
-    integer: type[str],
-    real: type[str],
-) -> Iterator[dict[str, Any]]:
-    """Every line that is not blank; its values are str, `integer`, `real`, bool or None."""
-    decode = json.JSONDecoder(
-        object_pairs_hook=_Pairs,
-        parse_int=integer,
-        parse_float=real,
-        parse_constant=_refuse_constant,
-    ).decode
+    size: int,
+    *,
+    nested: bool,
+) -> Iterator[Chunk]:
+    # Flat cells are texts whatever they are; in a list a number must be told from a text.
+    number: Any = str.encode if nested else str
+    scan = _scanner(
+        json.JSONDecoder(parse_int=number, parse_float=number, parse_constant=_refuse_constant)
+    )
+    rows: list[dict[str, Any]] = []
+    first, held, values = 1, 0, 0
+    for text in _lines(source, encoding, limits):
+        rows.append(_record(scan, text, first + len(rows)))
+        held += len(text)
+        values += text.count(",")  # at least as many as it has values, but for one
+        if len(rows) >= size or held > limits.chunk_characters or values > limits.record_values:
+            yield from _cut(first, shape, names, rows, limits)
+            first, held, values = first + len(rows), 0, 0
+            rows = []
+    if rows:
+        yield from _cut(first, shape, names, rows, limits)
+
+
+def _cut(
+    first: int, shape: Shape, names: list[str], rows: list[dict[str, Any]], limits: Limits
+) -> Iterator[Chunk]:
+    """The rows as one chunk, or as several where their lists fill more columns than fit."""
+    try:
+        columns = shape.spread(rows)
+    except TooManyValuesError:
+        if len(rows) == 1:
+            raise faults.too_many_values(first, limits.record_values) from None
+        half = len(rows) // 2
+        yield from _cut(first, shape, names, rows[:half], limits)
+        yield from _cut(first + half, shape, names, rows[half:], limits)
+    else:
+        yield Chunk(first, dict(zip(names, columns, strict=True)))
+
+
+def _lines(source: Source, encoding: Encoding, limits: Limits) -> Iterator[str]:
+    """Every line that is not blank."""
     row = 0
     try:
         for line in Lines(source, encoding, limits):
             text = line.strip(" \t\r\n")
-            if not text:
-                continue
-            row += 1
-            yield _record(decode, text, row)
+            if text:
+                yield text
+                row += 1
     except BrokenTextError as error:
         raise error.at(row + 1, encoding, limits) from None
 
 
-class _Pairs(list[tuple[str, Any]]):
-    """An object as pairs, so that a name given twice is seen."""
-
-
-def _record(decode: Any, text: str, row: int) -> dict[str, Any]:
+def _record(scan: Any, text: str, row: int) -> dict[str, Any]:
+    """The object that a line is; `scan` tells where it ends."""
     try:
-        pairs = decode(text)
-    except (ValueError, RecursionError):
+        record, end = scan(text, 0)
+    except (ValueError, RecursionError, StopIteration):
         # The decoder's error holds the whole line.
         raise faults.bad_json(row) from None
-    if type(pairs) is not _Pairs:
+    if type(record) is not dict or end != len(text):
         raise faults.bad_json(row)
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        raise faults.bad_json(row, "names a field twice")
-    if not _KINDS.keys() >= set(map(type, record.values())):
-        cells = list(map(type, record.values()))
-        raise faults.nested(next(i for i, of in enumerate(cells, 1) if of not in _KINDS), row)
-    if "\\u" in text and _ESCAPE.search(text):
-        _check_text(record, row)
     return record
 
 
-def _check_text(record: dict[str, Any], row: int) -> None:
-    for part in (*record, *(value for value in record.values() if isinstance(value, str))):
-        if "\0" in part:
+class _TwiceError(Exception):
+    """An object names a member twice."""
+
+
+def _refuse_twice(text: str, row: int) -> None:
+    """Refuse a line where an object names a member twice.
+
+    Python's decoder keeps the last of the two. It is asked only where the text may have more
+    members than came out of it: texts that hold a quote and a colon, blanks before colons.
+    """
+    try:
+        json.loads(text, object_pairs_hook=_once)
+    except _TwiceError:
+        raise faults.bad_json(row, "names a field twice") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _TwiceError
+    return members
+
+
+def _refuse_values(text: str, row: int, limits: Limits) -> None:
+    """Refuse a line that would take a hundred times its length in memory; prose has commas too."""
+    if _STRING.sub("", text).count(",") > limits.record_values:
+        raise faults.too_many_values(row, limits.record_values)
+
+
+def _check_text(value: Any, row: int) -> None:
+    """Refuse what is no text; the value is no deeper than what `Shape.learn` takes."""
+    match value:
+        case dict():
+            for name, item in value.items():
+                _check_text(name, row)
+                _check_text(item, row)
+        case list():
+            for item in value:
+                _check_text(item, row)
+        case str() if "\0" in value:
             raise faults.nul_byte(row)
-        try:
-            part.encode()
-        except UnicodeEncodeError:
-            raise faults.bad_json(row, "holds half of a surrogate pair") from None
+        case str() if not is_text(value):
+            raise faults.bad_json(row, "holds half of a surrogate pair")
 
 
 def _refuse_constant(_: str) -> NoReturn:

@@ -20,6 +20,7 @@ _HEADER_BYTES: Final = (4096, 1024 * 1024)  # a page header with long statistics
 # Field numbers of parquet.thrift.
 _ROW_GROUPS: Final = 4  # of FileMetaData
 _COLUMNS: Final = 1  # of RowGroup
+_ROWS: Final = 3
 _META_DATA: Final = 3  # of ColumnChunk
 _COMPRESSED: Final = 7  # of ColumnMetaData: bytes of all its pages, headers included
 _DATA_OFFSET: Final = 9
@@ -27,11 +28,12 @@ _DICTIONARY_OFFSET: Final = 11
 _PAGE_UNPACKED: Final = 2  # of PageHeader
 _PAGE_PACKED: Final = 3
 _DATA_PAGE: Final = 5
+_VALUES: Final = 1  # of DataPageHeader and DataPageHeaderV2
 _DATA_PAGE_ENCODING: Final = 2  # of DataPageHeader
 _DATA_PAGE_V2: Final = 8
 _DATA_PAGE_V2_ENCODING: Final = 4  # of DataPageHeaderV2
 
-_DELTA_ENCODINGS: Final = frozenset({6, 7})  # DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY
+_DELTA_LENGTH, _DELTA = 6, 7  # DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY
 
 Struct = dict[int, Any]
 
@@ -51,22 +53,38 @@ def inspect(source: Source, limits: Limits) -> dict[int, int]:
     try:
         footer = _footer(source, limits)
         for number, group in enumerate(footer.get(_ROW_GROUPS, []), start=1):
-            held = 0
+            held = values = 0
             for column, chunk in enumerate(group[_COLUMNS]):
-                most, delta = _largest_page(source, chunk)
-                held += most
-                if delta:
-                    deltas[column] = max(most, deltas.get(column, 0))
-            if held > limits.parquet_bytes:
-                raise faults.bomb(
-                    f"the pages of row group {number} unpack to more than "
-                    f"{limits.parquet_bytes} bytes at a time"
-                )
+                found = _Pages(source, chunk)
+                # A column under a list has more values than rows, and one row may hold them all.
+                in_list = found.values > group[_ROWS]
+                held += found.total if in_list else found.largest
+                values += found.values if in_list else 0
+                if found.delta:
+                    deltas[column] = max(found.largest, deltas.get(column, 0))
+                if in_list and found.repeating:
+                    raise faults.bomb(
+                        f"the values of column {column + 1} under a list are delta-encoded "
+                        "and may repeat without end"
+                    )
+            _refuse_bomb(number, held, values, limits)
     except (LookupError, TypeError, AttributeError, ValueError, OSError):
         # A field is missing, of another type, or points out of the file.
         source.blame()
         raise faults.not_parquet() from None
     return deltas
+
+
+def _refuse_bomb(group: int, held: int, values: int, limits: Limits) -> None:
+    if held > limits.parquet_bytes:
+        raise faults.bomb(
+            f"the pages of row group {group} unpack to more than "
+            f"{limits.parquet_bytes} bytes at a time"
+        )
+    if values > limits.parquet_values:
+        raise faults.bomb(
+            f"row group {group} holds more than {limits.parquet_values} values under lists"
+        )
 
 
 def _footer(source: Source, limits: Limits) -> Struct:
@@ -79,35 +97,41 @@ def _footer(source: Source, limits: Limits) -> Struct:
     return _Compact(source.tail(8 + length)[:-8]).struct()
 
 
-def _largest_page(source: Source, chunk: Struct) -> tuple[int, bool]:
-    """Bytes a column's dictionary and largest page unpack to, and whether a page is delta-coded."""
-    told = chunk[_META_DATA]
-    start = told[_DATA_OFFSET]
-    dictionary = told.get(_DICTIONARY_OFFSET) or 0
-    if 0 < dictionary < start:
-        start = dictionary
-    largest, second, delta = 0, 0, False
-    place, end = start, start + told[_COMPRESSED]
-    while place < end:
-        header, length = _page_header(source, place)
-        unpacked, packed = header[_PAGE_UNPACKED], header[_PAGE_PACKED]
-        if unpacked < 0 or packed < 0:
-            raise ValueError("a page of negative size")
-        if unpacked > largest:
-            largest, second = unpacked, largest
-        else:
-            second = max(second, unpacked)
-        delta |= _encoding(header) in _DELTA_ENCODINGS
-        place += length + packed
-    return int(largest + second), delta
+class _Pages:
+    """What the pages of a column unpack to.
 
+    Attributes:
+        largest: bytes of its dictionary and its largest page.
+        total: bytes of all of them.
+        values: how many there are, empty lists and nulls included.
+        delta: whether a page is delta-coded; `repeating`: so that a value repeats the one before.
+    """
 
-def _encoding(header: Struct) -> int | None:
-    if _DATA_PAGE in header:
-        return int(header[_DATA_PAGE][_DATA_PAGE_ENCODING])
-    if _DATA_PAGE_V2 in header:
-        return int(header[_DATA_PAGE_V2][_DATA_PAGE_V2_ENCODING])
-    return None
+    def __init__(self, source: Source, chunk: Struct) -> None:
+        told = chunk[_META_DATA]
+        start = told[_DATA_OFFSET]
+        dictionary = told.get(_DICTIONARY_OFFSET) or 0
+        if 0 < dictionary < start:
+            start = dictionary
+        self.total = self.values = largest = second = 0
+        encodings: set[int] = set()
+        place, end = start, start + told[_COMPRESSED]
+        while place < end:
+            header, length = _page_header(source, place)
+            unpacked, packed = header[_PAGE_UNPACKED], header[_PAGE_PACKED]
+            if unpacked < 0 or packed < 0:
+                raise ValueError("a page of negative size")
+            largest, second = sorted((largest, second, unpacked), reverse=True)[:2]
+            self.total += unpacked
+            data = header.get(_DATA_PAGE) or header.get(_DATA_PAGE_V2)
+            if data is not None:
+                self.values += max(0, data[_VALUES])
+                v2 = _DATA_PAGE not in header
+                encodings.add(data[_DATA_PAGE_V2_ENCODING if v2 else _DATA_PAGE_ENCODING])
+            place += length + packed
+        self.largest = largest + second
+        self.delta = not encodings.isdisjoint({_DELTA_LENGTH, _DELTA})
+        self.repeating = _DELTA in encodings
 
 
 def _page_header(source: Source, place: int) -> tuple[Struct, int]:

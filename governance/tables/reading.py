@@ -1,6 +1,9 @@
 """The one door in: what a file is, opened as a table; and a masked look at it.
 
-The format is found by content; what the caller or the file's name says must agree with it.
+The format is found by content; what the caller or the file's name says must agree with it. Free
+text alone is never guessed: it is what a name ending in `.md` or a format of "text" says, and what
+`.txt` and `.log` say unless the content is JSON Lines or clearly delimited
+(`delimited.is_delimited`). Gzip around a text format is seen by content and need not be stated.
 """
 
 import json
@@ -9,30 +12,39 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from governance.tables import faults
-from governance.tables.delimited import open_delimited
+from governance.tables.compressed import MAGIC as GZIP
+from governance.tables.compressed import Inflated
+from governance.tables.delimited import is_delimited, open_delimited
 from governance.tables.encoding import Encoding, resolve
 from governance.tables.jsonl import open_jsonl
 from governance.tables.limits import DEFAULT, Limits
+from governance.tables.paragraphs import open_text
 from governance.tables.source import SeekableBytes, Source
 from governance.tables.table import Chunk, ColumnKind, Format, TableReader
 
 __all__ = ["Chunk", "Preview", "TableReader", "format_of", "mask", "open_table", "preview"]
 
+# What a file of this name may be; the first is what it is called.
 _SUFFIXES: Final = {
-    "csv": Format.CSV,
-    "tsv": Format.CSV,
-    "txt": Format.CSV,
-    "jsonl": Format.JSONL,
-    "ndjson": Format.JSONL,
-    "parquet": Format.PARQUET,
-    "pq": Format.PARQUET,
-    "xlsx": Format.XLSX,
+    "csv": (Format.CSV,),
+    "tsv": (Format.CSV,),
+    "jsonl": (Format.JSONL,),
+    "ndjson": (Format.JSONL,),
+    "parquet": (Format.PARQUET,),
+    "pq": (Format.PARQUET,),
+    "xlsx": (Format.XLSX,),
+    "txt": (Format.TEXT, Format.CSV, Format.JSONL),
+    "log": (Format.TEXT, Format.CSV, Format.JSONL),
+    "md": (Format.TEXT,),
+    "text": (Format.TEXT,),
 }
+_GZIP_SUFFIXES: Final = ("gz", "gzip")
 _SHOWN: Final = {
     Format.CSV: "delimited text",
     Format.JSONL: "JSON Lines",
     Format.PARQUET: "Parquet",
     Format.XLSX: "an .xlsx workbook",
+    Format.TEXT: "free text",
 }
 # Beginnings of what people rename or upload by mistake.
 _OTHERS: Final = (
@@ -48,6 +60,7 @@ _OTHERS: Final = (
     (b"\x7fELF", "a program"),
     (b"\x89PNG", "an image"),
 )
+_BINARY: Final = frozenset({Format.PARQUET, Format.XLSX})
 _PREVIEW_CHARACTERS: Final = 40
 
 
@@ -55,12 +68,26 @@ def format_of(name: str) -> Format:
     """The format that a file name or a bare word ("csv", ".xlsx", "people.tsv") states.
 
     Raises:
-        TableError: `table.format_unknown`.
+        TableError: `table.format_unknown`; so is a compressed file, which is only read.
     """
-    word = name.rsplit(".", 1)[-1].strip().lower()
-    if word not in _SUFFIXES:
-        raise faults.format_unknown(sorted(_SUFFIXES))
-    return _SUFFIXES[word]
+    return _formats(name.rsplit(".", 1)[-1])[0]
+
+
+def _formats(word: str) -> tuple[Format, ...]:
+    found = _SUFFIXES.get(word.strip().lower())
+    if found is None:
+        raise faults.format_unknown([*sorted(_SUFFIXES), "and gzip (.gz) of a text format"])
+    return found
+
+
+def _stated(name: str | None) -> tuple[Format, ...] | None:
+    """The formats that a name allows; None where it states none, as "gz" alone."""
+    words = [] if name is None else name.lower().strip().lstrip(".").split(".")
+    if words and words[-1] in _GZIP_SUFFIXES:
+        words.pop()
+        if not words or words[-1] not in _SUFFIXES:
+            return None
+    return _formats(words[-1]) if words else None
 
 
 def open_table(
@@ -75,7 +102,8 @@ def open_table(
     Args:
         file: seekable, open for reading bytes, a decrypting reader as a rule. It is borrowed: never
             closed, never copied to a temporary file, and must stay open while chunks are read.
-        format: a format or file suffix; None to go by the content alone.
+        format: a format, file suffix or file name ("csv", ".jsonl.gz", "notes.txt"); None to go
+            by the content alone.
         encoding: of a text format; None to detect it.
         limits: bounds beyond which a file is refused.
 
@@ -84,12 +112,20 @@ def open_table(
             table has one.
     """
     source = Source(file)
-    stated = None if format is None else format_of(format)
-    match _detected(source, stated, encoding, limits):
+    stated = _stated(format)
+    if source.head(2) == GZIP:
+        _refuse_gzip(stated)
+        source = Source(Inflated(file, limits))
+        found = _detected(source, stated, encoding, limits, inside="a gzip archive of ")
+    else:
+        found = _detected(source, stated, encoding, limits)
+    match found:
         case Format.CSV:
             reader = open_delimited(source, encoding, limits)
         case Format.JSONL:
             reader = open_jsonl(source, encoding, limits)
+        case Format.TEXT:
+            reader = open_text(source, encoding, limits)
         case Format.PARQUET:
             from governance.tables.parquet import open_parquet  # noqa: PLC0415 - pyarrow is slow
 
@@ -103,10 +139,20 @@ def open_table(
     return reader
 
 
+def _refuse_gzip(stated: tuple[Format, ...] | None) -> None:
+    if stated is not None and stated[0] in _BINARY:
+        raise faults.format_mismatch(_SHOWN[stated[0]], "a gzip archive")
+
+
 def _detected(
-    source: Source, stated: Format | None, encoding: str | None, limits: Limits
+    source: Source,
+    stated: tuple[Format, ...] | None,
+    encoding: str | None,
+    limits: Limits,
+    *,
+    inside: str = "",
 ) -> Format:
-    """The format by content.
+    """The format by content; `inside` says what the content was packed in, which must be text.
 
     Raises:
         TableError: `table.empty`, or `table.format_mismatch` naming both.
@@ -119,18 +165,20 @@ def _detected(
     if head.startswith(b"PAR1"):
         found = Format.PARQUET
     elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        found, other = _zip_format(source, stated)
+        # The directory of a zip is at its end, which only a file that is not packed has at hand.
+        found, other = (None, "a zip archive") if inside else _zip_format(source, stated)
     else:
         other = next((name for magic, name in _OTHERS if head.startswith(magic)), "")
         if not other:
             found = _text_format(source, stated, encoding, limits)
-    if found is None or (stated is not None and found is not stated):
-        asked = None if stated is None else _SHOWN[stated]
-        raise faults.format_mismatch(asked, other if found is None else _SHOWN[found])
+    packed = bool(inside) and found in _BINARY
+    if found is None or packed or (stated is not None and found not in stated):
+        asked = None if stated is None else _SHOWN[stated[0]]
+        raise faults.format_mismatch(asked, inside + (_SHOWN[found] if found else other))
     return found
 
 
-def _zip_format(source: Source, stated: Format | None) -> tuple[Format | None, str]:
+def _zip_format(source: Source, stated: tuple[Format, ...] | None) -> tuple[Format | None, str]:
     """A workbook, or which other zip it is."""
     try:
         with zipfile.ZipFile(source) as archive:
@@ -138,32 +186,37 @@ def _zip_format(source: Source, stated: Format | None) -> tuple[Format | None, s
     except (zipfile.BadZipFile, ValueError, OSError):
         source.blame()
         # A workbook cut short is told so by its reader.
-        return (Format.XLSX if stated is Format.XLSX else None), "a damaged zip archive"
+        return (Format.XLSX if stated == (Format.XLSX,) else None), "a damaged zip archive"
     return (Format.XLSX if is_workbook else None), "a zip archive"
 
 
 def _text_format(
-    source: Source, stated: Format | None, encoding: str | None, limits: Limits
+    source: Source, stated: tuple[Format, ...] | None, encoding: str | None, limits: Limits
 ) -> Format:
     """JSON Lines when the text begins as JSON does.
 
     Delimited text may begin with a bracket too, so a file given as CSV is contradicted only by a
-    first line that is JSON; one given as JSON Lines is left to its reader, which names the bad row.
+    first line that is JSON; one given as JSON Lines or as free text is left to its reader.
     """
-    if stated is Format.JSONL:
-        return Format.JSONL
+    if stated in {(Format.JSONL,), (Format.TEXT,)}:
+        return stated[0]
     found = resolve(source, encoding, limits)
     sample = source.head(limits.sample_bytes)[found.mark :]
     text = sample.decode(found.name, "ignore").lstrip()
-    if not text.startswith(("{", "[")):
-        return Format.CSV
-    if stated is None:
+    if text.startswith(("{", "[")) and (stated is None or _is_json(text)):
         return Format.JSONL
+    if stated is not None and Format.TEXT in stated:
+        return Format.CSV if is_delimited(source, found, limits) else Format.TEXT
+    return Format.CSV
+
+
+def _is_json(text: str) -> bool:
+    """Whether the first line is."""
     try:
-        json.loads(text.splitlines()[0])
+        json.loads(text.split("\n", 1)[0])
     except (ValueError, RecursionError):
-        return Format.CSV
-    return Format.JSONL
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ class _Borrowed(io.RawIOBase):
     def __init__(self, file: SeekableBytes) -> None:
         super().__init__()
         self._file = file
-        self._size = file.seek(0, io.SEEK_END)
         self._at = 0
         self.failure: BaseException | None = None
 
@@ -51,7 +50,10 @@ class _Borrowed(io.RawIOBase):
         return len(piece)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if whence == io.SEEK_END:  # a compressed file is read to its end for this
+            start = self._file.seek(0, io.SEEK_END)
+        else:
+            start = self._at if whence == io.SEEK_CUR else 0
         if start + offset < 0:
             raise OSError(errno.EINVAL, "a position before the start")
         self._at = start + offset

@@ -11,12 +11,13 @@ CHUNK_ROWS: Final = 4096
 
 
 class Format(StrEnum):
-    """The formats that are read and written."""
+    """The formats that are read; all but XLSX and TEXT are written too."""
 
     CSV = "csv"
     JSONL = "jsonl"
     PARQUET = "parquet"
     XLSX = "xlsx"
+    TEXT = "text"
 
 
 class ColumnKind(StrEnum):

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import Any, Final, Protocol
 
 import polars as pl
@@ -20,7 +21,9 @@ import pyarrow.parquet as pq
 
 from governance.tables import faults
 from governance.tables.limits import MIB
+from governance.tables.nesting import is_list, steps
 from governance.tables.parquet import open_batches
+from governance.tables.rebuilding import Rebuilder
 from governance.tables.source import SeekableBytes, Source
 from governance.tables.table import ColumnKind, Format
 
@@ -31,6 +34,8 @@ Columns = Mapping[str, Sequence[str | None]]
 
 # What a spreadsheet takes for a formula (OWASP, "CSV Injection"), full-width forms included.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Blanks and invisible characters that a spreadsheet may drop before it looks.
+_UNSEEN: Final = " \u00a0\u3000\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _NUMERIC: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 _TYPES: Final[Mapping[ColumnKind, pa.DataType]] = {
@@ -70,17 +75,28 @@ def chunk_writer(
     format: Format,  # noqa: A002 - the word of the command line and the API
     columns: Sequence[str],
     kinds: Mapping[str, ColumnKind | None] | None = None,
+    *,
+    nested: bool = True,
 ) -> ChunkWriter:
-    """The writer of a format; `kinds` matter to JSON Lines and Parquet.
+    """The writer of a format.
+
+    Args:
+        file: what takes the bytes.
+        format: CSV, JSON Lines or Parquet.
+        columns: names in order.
+        kinds: of the columns; they matter to JSON Lines and Parquet.
+        nested: whether JSON Lines takes names for paths and rebuilds nested objects. CSV and
+            Parquet keep path columns as they are.
 
     Raises:
-        TableError: `table.format_unknown` for a format that is only read.
+        TableError: `table.format_unknown` for a format that is only read;
+            `table.nesting_conflict`.
     """
     match format:
         case Format.CSV:
             return CsvChunkWriter(file, columns, mark=True)
         case Format.JSONL:
-            return JsonlChunkWriter(file, columns, kinds)
+            return JsonlChunkWriter(file, columns, kinds, nested=nested)
         case Format.PARQUET:
             return ParquetChunkWriter(file, columns, kinds)
         case _:
@@ -88,8 +104,14 @@ def chunk_writer(
 
 
 def defused(cell: str) -> str:
-    """The cell, with an apostrophe before what a spreadsheet would run; numbers stay bare."""
-    if cell.startswith(_FORMULA) and not _NUMERIC.fullmatch(cell):
+    """The cell, with an apostrophe before what a spreadsheet would run; numbers stay bare.
+
+    A cell that is a number by RFC 8259, leading sign and all, is never touched, so `-3` and
+    `+8613800138000` come back as they were. Who reads the file with a program takes one apostrophe
+    off where the rest begins with one of the characters above.
+    """
+    start = cell if cell[:1].isalnum() else cell.lstrip(_UNSEEN)
+    if start.startswith(_FORMULA) and not _NUMERIC.fullmatch(start):
         return "'" + cell
     return cell
 
@@ -123,33 +145,68 @@ class CsvChunkWriter:
 
 
 class JsonlChunkWriter:
-    """One object a line; integers, reals and booleans bare where the kinds say so."""
+    """One object a line; integers, reals and booleans bare where the kinds say so.
+
+    Columns whose names are paths become nested objects and lists (`rebuilding`), unless the table
+    was flat and the names are to be taken whole.
+
+    Raises:
+        TableError: `table.nesting_conflict`.
+    """
 
     def __init__(
         self,
         file: ByteWriter,
         columns: Sequence[str],
         kinds: Mapping[str, ColumnKind | None] | None = None,
+        *,
+        nested: bool = True,
     ) -> None:
         self._file = file
         self._columns = list(columns)
         self._kinds = _kinds(columns, kinds)
+        self._members = self._columns
+        self._rebuilder: Rebuilder | None = None
+        if nested:
+            paths = [steps(name) for name in columns]
+            if any(len(path) > 1 for path in paths) or len({*paths}) < len(paths):
+                self._rebuilder = Rebuilder(self._columns)
+            else:
+                self._members = [str(path[0]) for path in paths]
 
     def write(self, columns: Columns) -> None:
         """Append a chunk.
 
         Raises:
-            TableError: `table.kind_mismatch`.
+            TableError: `table.kind_mismatch`, `table.nesting_conflict`.
         """
         ordered = _ordered(self._columns, columns)
-        typed = [
+        typed: list[Sequence[Any]] = [
             column if kind is ColumnKind.TEXT else _finite(_typed(column, kind, number))
             for number, (column, kind) in enumerate(zip(ordered, self._kinds, strict=True), start=1)
         ]
         encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-        lines = [
-            encode(dict(zip(self._columns, row, strict=True))) for row in zip(*typed, strict=True)
-        ]
+        if self._rebuilder is None:
+            lines = [
+                encode(dict(zip(self._members, row, strict=True)))
+                for row in zip(*typed, strict=True)
+            ]
+        else:
+            lines = self._rebuilder.objects(
+                [
+                    values
+                    if is_list(name)
+                    else [
+                        encode_basestring(value)
+                        if type(value) is str
+                        else None
+                        if value is None
+                        else encode(value)
+                        for value in values
+                    ]
+                    for name, values in zip(self._columns, typed, strict=True)
+                ]
+            )
         if lines:
             self._file.write(("\n".join(lines) + "\n").encode())
 

@@ -1,6 +1,7 @@
 """The house rules that read source code, as pure functions over syntax trees."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ _SQL_WRITE: Final = re.compile(
 )
 
 
+@functools.cache
+def _tree(source: str) -> ast.Module:
+    """The tree of a module: several rules read the same one, and none changes it."""
+    return ast.parse(source)
+
+
 @dataclass(frozen=True)
 class Finding:
     """A place where a rule is broken."""
@@ -34,7 +41,7 @@ def undecorated_actions(source: str) -> list[Finding]:
     """Public functions of an `actions` module that are not under `@action`."""
     return [
         Finding(node.lineno, f"{node.name} is not an @action")
-        for node in ast.parse(source).body
+        for node in _tree(source).body
         if _is_function(node) and not node.name.startswith("_") and not _is_action(node)
     ]
 
@@ -46,7 +53,7 @@ def orm_writes(source: str, *, actions: bool = False) -> list[Finding]:
         source: one module.
         actions: whether it is an `actions` module, whose actions and private functions may write.
     """
-    tree = ast.parse(source)
+    tree = _tree(source)
     constants = dict(_constants(tree))
     allowed: set[int] = set()
     if actions:
@@ -140,7 +147,7 @@ def _is_action(node: ast.AST) -> bool:
 
 def writing_functions(source: str) -> frozenset[str]:
     """Public top-level functions that write rows, themselves or through others of their module."""
-    tree = ast.parse(source)
+    tree = _tree(source)
     constants = dict(_constants(tree))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     writing = {
@@ -169,7 +176,9 @@ def writing_functions(source: str) -> frozenset[str]:
 
 def uses(source: str, module: str, names: frozenset[str]) -> list[Finding]:
     """Where a module takes one of `names` from `module`, by import or by attribute."""
-    tree = ast.parse(source)
+    if module.rpartition(".")[2] not in source:
+        return []  # neither import names it
+    tree = _tree(source)
     package, _, last = module.rpartition(".")
     found, aliases = [], set()
     for node in ast.walk(tree):

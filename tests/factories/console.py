@@ -12,16 +12,30 @@ from audit.models import AuditEntry
 from gateway.models import ApiKey, License
 from governance import leases
 from governance.actions.datasets import amend_plan
-from governance.models import Dataset, Proposal, RoleBinding, User
+from governance.actions.measurements import Measured, record_measurement
+from governance.measurement.scoring import Count
+from governance.models import Dataset, DetectorMeasurement, Proposal, RoleBinding, User
+from governance.models.releases import DataRelease, RecipientClass
 from governance.permissions import ProposalKind
 from governance.rbac import UserActor
 from governance.scoping import tenant_scope
+from tests.factories.datasets import with_a_file
 from tests.factories.gateway import Shop, make_shop
 from tests.factories.people import House, make_house
 from tests.factories.training import ask, make_version, plan_of
 from training.models import Budget, ModelState, ModelVersion, Run
 
 STAFF = ("steward", "officer", "engineer", "owner", "platform", "auditor")
+MEASURED = Measured(
+    "detector-0123456789abcdef",
+    "",
+    "0" * 64,
+    40,
+    (
+        Count("zh", "prose", "PERSON", labeled=30, found=29, hidden=28, reported=31, right=29),
+        Count("en", "structured", "US_SSN", labeled=20, found=20, hidden=20, reported=20, right=20),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,8 @@ class World:
         fresh: a model version that waits for its release to be proposed.
         entry: of the log, in the signed tree.
         stranger: an officer of another tenant.
+        measured: what a detector was measured to find.
+        release: a measured release of the dataset, which a person had to allow.
     """
 
     shop: Shop
@@ -47,6 +63,8 @@ class World:
     fresh: ModelVersion
     entry: AuditEntry
     stranger: UserActor
+    measured: DetectorMeasurement
+    release: DataRelease
 
     @property
     def house(self) -> House:
@@ -93,6 +111,8 @@ class World:
             "model": f"/admin/training/modelversion/{self.fresh.pk}/",
             "license": f"/admin/gateway/license/{self.license.pk}/",
             "key": f"/admin/gateway/apikey/{self.key.pk}/",
+            "measurement": f"/admin/governance/detectormeasurement/{self.measured.pk}/",
+            "release": f"/admin/governance/datarelease/{self.release.pk}/",
             "entry": f"/admin/audit/auditentry/{self.entry.pk}/",
         }
 
@@ -107,14 +127,37 @@ def make_world() -> World:
     run = ask(house, version, name="applicants-income")
     fresh = make_model(house, "fresh", state=ModelState.REGISTERED)
     with tenant_scope(house.id), leases.doing_it_here():
+        with_a_file(house, version.dataset)
         amend_plan(house.steward, version.dataset, plan=plan_of().as_dict(), changed=0)
         proposal = Proposal.objects.get(kind=ProposalKind.COLUMN_PLAN.value)
         budget = Budget.objects.get(dataset=version.dataset)
+        measured = record_measurement(house.steward, house.tenant, measured=MEASURED)
+        release = DataRelease.objects.create(
+            tenant=house.tenant, version=version, recipient="acme-research",
+            recipient_class=RecipientClass.EXTERNAL, rows=230, suppressed=10, level=3,
+            measures={
+                "quasi": {"age": "band_10", "sex": "value"}, "sensitive": ["income"], "as_is": [],
+                "k": 12, "l": 2, "t": "0.250000", "entropy_l": "1.900000", "classes": 14,
+            },
+            needs_human=True, reasons=["release.intersection"], digest="0" * 64,
+            released_by=house.user(house.steward),
+        )  # fmt: skip
     sequencer.sequence_once()
     entry = AuditEntry.objects.filter(tenant=str(house.id)).earliest("at")
     rival = make_house("rival")
     version.dataset.refresh_from_db()
-    return World(shop, version.dataset, run, budget, proposal, fresh, entry, rival.officer)
+    return World(
+        shop,
+        version.dataset,
+        run,
+        budget,
+        proposal,
+        fresh,
+        entry,
+        rival.officer,
+        measured,
+        release,
+    )
 
 
 def fingerprint(*without: str) -> dict[str, str]:

@@ -6,10 +6,13 @@ from typing import Any
 from governance import approvals, leases
 from governance.actions.datasets import Declared
 from governance.actions.proposals import approve_proposal
-from governance.intake import take_in
-from governance.models import Dataset
+from governance.batches import Received, receive
+from governance.intake import Incoming, append, take_in
+from governance.models import Batch, Dataset, Part, StoredObject
 from governance.permissions import ProposalKind
 from governance.scoping import tenant_scope
+from governance.stages import QUARANTINE
+from governance.vault import ObjectWriter
 from tests.factories.people import House
 
 PEOPLE_CSV = """name,national_id,mobile,note,age,income
@@ -33,16 +36,17 @@ def upload(
     name: str = "people",
     declarations: dict[str, Any] | None = None,
     subject_column: str = "national_id",
+    format: str = "",  # noqa: A002 - the word of the doors
+    encoding: str = "",
+    more: Iterable[str] = (),
     **declared: Any,
 ) -> Dataset:
-    """Taken in by the steward; its profile waits as a job."""
-    if isinstance(pieces, str):
-        pieces = [pieces.encode()]
+    """Taken in by the steward, in one file or with `more`; its profile waits as a job."""
     with tenant_scope(house.id), leases.doing_it_here():
         return take_in(
             house.steward,
             house.tenant,
-            pieces,
+            [Incoming(_pieces(file), format, encoding) for file in (pieces, *more)],
             Declared(
                 name=name,
                 purposes=declared.pop("purposes", ("credit-risk-scoring",)),
@@ -51,6 +55,37 @@ def upload(
                 **declared,
             ),
         )
+
+
+def appended(house: House, dataset: Dataset, *files: Iterable[bytes] | str) -> Dataset:
+    """One more batch, read and carried as far as it goes without anybody's yes."""
+    with tenant_scope(house.id), leases.doing_it_here():
+        append(house.steward, dataset, [Incoming(_pieces(file)) for file in files])
+    leases.run_here(dataset.reference)
+    dataset.refresh_from_db()
+    return dataset
+
+
+def _pieces(file: Iterable[bytes] | str) -> Iterable[bytes]:
+    return [file.encode()] if isinstance(file, str) else file
+
+
+def with_a_file(house: House, dataset: Dataset, content: str = PEOPLE_CSV) -> Batch:
+    """A first batch for a dataset that was made without an ingest."""
+    with ObjectWriter(house.tenant, QUARANTINE) as writer:
+        writer.write(content.encode())
+        stored = writer.finish()
+    return receive(dataset, [Received(stored, "csv")], by=house.steward.user_id)
+
+
+def first_file(dataset: Dataset) -> StoredObject:
+    """The sealed bytes of the first file that came in."""
+    part = (
+        Part._base_manager.select_related("stored")
+        .filter(batch__dataset=dataset)
+        .earliest("batch__number", "number")
+    )
+    return part.stored
 
 
 def profiled(house: House, *args: Any, **kwargs: Any) -> Dataset:

@@ -21,14 +21,21 @@ def database_url() -> str:
     return f"postgresql://{user}:{password}@{parts['HOST']}:{parts['PORT']}/{parts['NAME']}"
 
 
-def forked(home: Path, what: str, *arguments: str, at_once: bool = False) -> list[int]:
-    """Run `tests/training/forked.py what` once for each argument, in a process of its own each.
+def forked(
+    home: Path,
+    what: str,
+    *arguments: str,
+    at_once: bool = False,
+    script: str = "training/forked.py",
+) -> list[int]:
+    """Run a script's function once for each argument, in a process of its own each.
 
     Args:
         home: PORTCULLIS_HOME.
-        what: a function of that script.
+        what: a function of the script.
         arguments: one a process.
         at_once: all side by side, let go together; one after the other otherwise.
+        script: under `tests`; it imports once and forks.
 
     Returns:
         Exit codes in order; negative for the signal that killed the process.
@@ -39,7 +46,7 @@ def forked(home: Path, what: str, *arguments: str, at_once: bool = False) -> lis
     done = subprocess.run(
         [
             sys.executable,
-            str(ROOT / "tests" / "training" / "forked.py"),
+            str(ROOT / "tests" / script),
             "at_once" if at_once else "in_turn",
             what,
             *arguments,
@@ -55,7 +62,7 @@ def forked(home: Path, what: str, *arguments: str, at_once: bool = False) -> lis
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

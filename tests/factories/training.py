@@ -18,6 +18,7 @@ from governance.models import (
     PurposeGrant,
 )
 from governance.models.datasets import DatasetState
+from governance.quality.assessing import assess, write_run
 from governance.recognition.plan import ColumnPlan, Declared, Evidence, Kind, PlannedColumn
 from governance.scoping import tenant_scope
 from governance.tables.writing import ParquetChunkWriter
@@ -100,8 +101,12 @@ def make_version(
     declarations: Mapping[str, Any] | None = None,
     purposes: tuple[str, ...] = (PURPOSE,),
     source_rows: int | None = -1,
+    checked: bool = True,
 ) -> DatasetVersion:
-    """A sealed version in the vault, without an ingest; `source_rows` -1 means `rows`."""
+    """A sealed version in the vault, without an ingest.
+
+    `source_rows` -1 means `rows`; `checked` holds it against its contract, as an ingest does.
+    """
     plan, table = plan_of(), rows_of(rows)
     with tenant_scope(house.id):
         dataset = Dataset.objects.create(
@@ -147,6 +152,8 @@ def make_version(
             detector="test",
             digest="0" * 64,
         )
+        if checked:
+            write_run(version, assess(version))
     return version
 
 

@@ -13,7 +13,9 @@ from django.test import Client
 from audit.canonical import digest
 from audit.models import AuditEntry
 from gateway.models import License
+from governance.actions.measurements import Measured, record_measurement
 from governance.models import Proposal, User
+from governance.models.releases import DataRelease
 from governance.permissions import ProposalKind
 from governance.rbac import UserActor
 from governance.scoping import across_tenants, tenant_scope
@@ -63,6 +65,13 @@ def street() -> Street:
     house = shop.house
     with tenant_scope(house.id):
         sealed = make_dataset(house, "applicants")
+        measured = record_measurement(
+            house.steward, house.tenant, measured=Measured("detector-0", "", "0" * 64, 1, ())
+        )
+        release = DataRelease.objects.create(
+            tenant=house.tenant, version=sealed, recipient="acme", recipient_class="external",
+            rows=1, level=3, digest="0" * 64, released_by=house.user(house.steward),
+        )  # fmt: skip
         budget = Budget.objects.create(
             tenant=house.tenant, dataset=sealed.dataset, epsilon_cap="10", delta="0.00001"
         )
@@ -89,6 +98,8 @@ def street() -> Street:
         "approval": str(proposal.id),
         "entry": str(AuditEntry.objects.filter(tenant=str(house.id)).latest("at").id),
         "budget": str(budget.id),
+        "measurement": str(measured.id),
+        "release": str(release.id),
         "version": str(sealed.id),
         "run": str(shop.version.run_id),
         "license": str(shop.license.id),
@@ -108,10 +119,14 @@ READS: dict[str, set[str]] = {
     "audit/entries/{entry}": {"officer", "auditor", "owner"},
     "budgets": ALL - {"platform"} | {"customer"},
     "budgets/{budget}": ALL - {"platform"},
+    "data-releases": {"steward", "officer", "auditor", "owner", "customer"},
+    "data-releases/{release}": {"steward", "officer", "auditor", "owner"},
     "dataset-versions": ALL - {"platform"} | {"customer"},
     "dataset-versions/{version}": ALL - {"platform"},
     "datasets": ALL - {"platform"} | {"customer"},
     "datasets/applicants": ALL - {"platform"},
+    "detector-measurements": ALL | {"customer"},
+    "detector-measurements/{measurement}": ALL,
     "keys": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "keys/{key}": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "licenses": {"officer", "auditor", "owner", "platform", "customer", "key"},
@@ -133,8 +148,10 @@ UNSEEN: dict[str, set[str]] = {
     "approvals/{approval}": {"customer"},
     "audit/entries/{entry}": {"customer"},
     "budgets/{budget}": {"customer"},
+    "data-releases/{release}": {"customer"},
     "dataset-versions/{version}": {"customer"},
     "datasets/applicants": {"customer"},
+    "detector-measurements/{measurement}": {"customer"},
     "models/income/versions": {"customer", "key"},
     "receipts/{prediction}": {"officer", "auditor", "owner", "platform"},
     "runs/{run}": {"customer"},

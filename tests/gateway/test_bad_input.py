@@ -19,7 +19,7 @@ from django.test import Client
 from audit.models import AuditEntry
 from governance import leases
 from governance.actions.datasets import Declared
-from governance.intake import take_in
+from governance.intake import Incoming, take_in
 from governance.models import Dataset, DatasetVersion, StoredObject
 from governance.models.datasets import DatasetState
 from governance.scoping import across_tenants, tenant_scope
@@ -139,8 +139,8 @@ class LongLine:
 def test_a_line_of_200_megabytes(house: House) -> None:
     with tenant_scope(house.id), leases.doing_it_here():
         dataset = take_in(
-            house.steward, house.tenant, LongLine(),
-            Declared("long", ("credit-risk-scoring",), format="csv"),
+            house.steward, house.tenant, [Incoming(LongLine(), "csv")],
+            Declared("long", ("credit-risk-scoring",)),
         )  # fmt: skip
         leases.run_here(dataset.reference)
         dataset.refresh_from_db()

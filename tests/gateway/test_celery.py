@@ -20,7 +20,7 @@ ENQUEUE = """
 import django; django.setup()
 from django.db import transaction
 from governance import leases
-from governance.actions.datasets import PROFILE, QUEUE
+from governance.stages import PROFILE, QUEUE
 from governance.models import Tenant
 from governance.scoping import tenant_scope
 tenant = Tenant.objects.get(slug="house")

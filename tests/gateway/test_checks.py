@@ -119,6 +119,8 @@ BITES: list[tuple[str, str, Change]] = [
         ),
     ),
     ("E016", "eager", _set(CELERY_TASK_ALWAYS_EAGER=True)),
+    ("E017", "inbox", _set(SOURCES={"inbox": "/srv/inbox"})),
+    ("E018", "'de'", _set(NLP_MODELS={"de": "no_such_model"})),
 ]
 
 LAPTOP = {
@@ -175,7 +177,7 @@ def test_safe_configuration_passes(change: Change, settings: Any, tmp_path: Path
 def test_every_number_is_tested_and_in_the_table() -> None:
     """The module's docstring lists each check once, and each has a row above."""
     assert checks.__doc__
-    numbers = {f"E{number:03}" for number in range(1, 17)}
+    numbers = {f"E{number:03}" for number in range(1, 19)}
     assert {number for number, _why, _change in BITES} == numbers
     assert all(checks.__doc__.count(number) == 1 for number in numbers)
 

@@ -13,7 +13,7 @@ from audit.reports.verification import Result, verify
 from audit.sequencer import sequence_once
 from gateway.models import UsageEvent
 from governance import leases
-from governance.models import Dataset, StoredObject
+from governance.models import Dataset, Part, StoredObject
 from governance.rbac import UserActor
 from governance.scoping import across_tenants
 from tests.factories.gateway import PURPOSE, Shop, charge, make_shop
@@ -51,11 +51,43 @@ class TestUpload:
         assert (told["state"], told["purposes"]) == ("quarantined", [PURPOSE])
         with across_tenants(reason="a test looks"):
             dataset = Dataset.objects.get(name="people")
-            stored = dataset.source
+            part = Part.objects.select_related("stored").get(batch__dataset=dataset)
+            stored = part.stored
         assert isinstance(stored, StoredObject)
         assert stored.size == len(f"name,age\n{NAME},3\n")
-        assert dataset.declared_format == "csv"
+        assert part.declared_format == "csv"
         assert AuditEntry.objects.filter(event="dataset.uploaded", outcome="done").count() == 1
+
+    def test_several_files_are_one_table_that_takes_batches(self, shop: Shop) -> None:
+        files = [SimpleUploadedFile(f"{n}.csv", f"name,age\n{NAME},{n}\n".encode()) for n in (1, 2)]
+        steward = client(shop, shop.house.steward)
+        with leases.doing_it_here():
+            made = steward.post("/api/v1/datasets", data=form(file=files)).json()
+            assert [batch["files"] for batch in made["batches"]] == [2]
+            assert made["progress"] == {
+                "stage": "profile", "done": 0, "of": None, "rows_per_second": None,
+                "seconds_left": None, "running": 0,
+            }  # fmt: skip
+            address = "/api/v1/datasets/people"
+            early = steward.post(f"{address}/batches", data={"file": files[0]})
+            assert (early.status_code, early.json()["code"]) == (409, "dataset.busy")
+            with across_tenants(reason="as if it were sealed"):
+                Dataset.objects.filter(name="people").update(state="sealed")
+            more = SimpleUploadedFile("3.csv", f"name,age\n{NAME},3\n".encode())
+            response = steward.post(f"{address}/batches", data={"file": more})
+        assert (response.status_code, response["Location"]) == (202, address)
+        assert (response.json()["number"], response.json()["files"]) == (2, 1)
+        assert steward.get(address).json()["state"] == "appending"
+        stopped = steward.post(f"{address}/cancel", content_type="application/json")
+        assert (stopped.json()["state"], stopped.json()["error_code"]) == (
+            "sealed",
+            "ingest.cancelled",
+        )
+        for who in ("officer", "engineer"):
+            refused = client(shop, getattr(shop.house, who)).post(
+                f"{address}/batches", data={"file": more}
+            )
+            assert refused.status_code == 403
 
     @pytest.mark.parametrize(
         ("changed", "status", "code"),

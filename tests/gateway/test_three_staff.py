@@ -19,7 +19,7 @@ from governance.actions import people, tenants
 from governance.actions.datasets import Declared
 from governance.actions.evidence import grant_bundle
 from governance.actions.proposals import approve_proposal
-from governance.intake import take_in
+from governance.intake import Incoming, take_in
 from governance.models import DatasetVersion, Tenant, User
 from governance.permissions import ProposalKind, Role
 from governance.rbac import UserActor
@@ -64,7 +64,7 @@ def test_three_people_and_an_auditor_run_everything(tmp_path: Path) -> None:
 
         with leases.doing_it_here():
             dataset = take_in(
-                sam, house, csv_pieces(count=ROWS),
+                sam, house, [Incoming(csv_pieces(count=ROWS))],
                 Declared("adult", (PURPOSE,), subject_column=SUBJECT, declarations=DECLARED),
             )  # fmt: skip
             leases.run_here(dataset.reference)

@@ -15,17 +15,18 @@ from django.utils import timezone
 from audit.errors import DomainError
 from audit.models import AuditEntry
 from governance import approvals, ingest, intake, leases
-from governance.actions import datasets, keys, people, proposals, tenants
+from governance.actions import anonymization, datasets, keys, people, proposals, tenants
+from governance.batches import Received
 from governance.doors import DoorCommand
 from governance.errors import NotFoundError
 from governance.lookup import find
-from governance.models import Approval, Dataset, Job, Proposal, RoleBinding, Tenant, User
+from governance.models import Approval, Dataset, Job, Part, Proposal, RoleBinding, Tenant, User
 from governance.models.datasets import DatasetState
 from governance.permissions import Permission, ProposalKind, Role
 from governance.rbac import UserActor, ingest_worker
 from governance.scoping import across_tenants, tenant_scope
 from governance.vault import ObjectWriter, discard, open_object
-from tests.factories.datasets import approve_plan, profiled, upload
+from tests.factories.datasets import approve_plan, first_file, profiled, upload
 from tests.factories.people import PASSWORD, House, bind, make_house, make_tenant, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("home")]
@@ -427,11 +428,10 @@ def test_a_broker_that_is_away_costs_nobody_their_upload(
     monkeypatch.setitem(leases._work, "ingest.profile", leases.Work(send=away, run=ingest.profile))
     with tenant_scope(house.id):
         dataset = intake.take_in(
-            house.steward, house.tenant, [b"a,b\n1,2\n"],
+            house.steward, house.tenant, [intake.Incoming([b"a,b\n1,2\n"])],
             datasets.Declared(name="people", purposes=("credit-risk-scoring",)),
         )  # fmt: skip
-        assert dataset.source is not None
-        with open_object(dataset.source) as file:
+        with open_object(first_file(dataset)) as file:
             assert file.read() == b"a,b\n1,2\n"
         Job.objects.update(sent_at=timezone.now() - timedelta(minutes=1))
         job = Job.objects.get()
@@ -449,9 +449,8 @@ def test_a_broker_that_is_away_costs_nobody_their_upload(
 def test_bytes_that_a_row_names_are_not_discarded(house: House) -> None:
     """The connection broke during the commit, which came through all the same."""
     dataset = upload(house)
-    assert dataset.source is not None
-    discard(dataset.source)
-    with open_object(dataset.source) as file:
+    discard(first_file(dataset))
+    with open_object(first_file(dataset)) as file:
         assert file.read(4) == b"name"
 
 
@@ -484,7 +483,7 @@ def test_an_upload_takes_in_no_bytes_of_another_kind(house: House, whose: str) -
     with tenant_scope(house.id):
         assert code_of(
             lambda: datasets.upload_dataset(
-                house.steward, house.tenant, stored=stored,
+                house.steward, house.tenant, files=[Received(stored)],
                 declared=datasets.Declared(name="x", purposes=("credit-risk-scoring",)),
             )
         ) == "dataset.not_its_file"  # fmt: skip
@@ -493,7 +492,7 @@ def test_an_upload_takes_in_no_bytes_of_another_kind(house: House, whose: str) -
 def test_a_row_that_points_at_another_tenants_object_opens_nothing(house: House) -> None:
     """The database's admin swaps a foreign key; each object opens with its own tenant's keys."""
     mine, theirs = upload(house), upload(make_house("rival"))
-    Dataset._base_manager.filter(pk=mine.pk).update(source=theirs.source)
+    Part._base_manager.filter(batch__dataset=mine).update(stored=first_file(theirs))
     leases.run_here(mine.reference)
     mine.refresh_from_db()
     assert (mine.state, mine.error_code) == (DatasetState.FAILED, "crypto.open_failed")
@@ -526,7 +525,7 @@ def test_a_lost_lease_is_seen_before_anything_is_written(house: House) -> None:
     with tenant_scope(house.id):
         assert (
             code_of(
-                lambda: datasets.stop_ingest(
+                lambda: anonymization.stop_ingest(
                     ingest_worker(house.id),
                     dataset,
                     lease=old,

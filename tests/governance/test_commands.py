@@ -1,6 +1,8 @@
 """The command line as a door: what it prints, how it exits, and that it tells nobody's secrets."""
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from django.core.management import call_command
 from audit.keys import ensure_keys
 from audit.models import AuditEntry
 from audit.sequencer import sequence_once
-from governance.models import Dataset
+from governance.models import Dataset, Job
 from governance.permissions import Role
 from governance.rbac import actor_named
 from governance.scoping import tenant_scope
@@ -63,7 +65,10 @@ def test_ingest_approve_export(house: House, run: Run, table: Path, tmp_path: Pa
     declared = tmp_path / "declared.json"
     declared.write_text(json.dumps(DECLARATIONS))
     proposed = ingest(run, table, "--declare", declared)
-    assert set(proposed) == {"dataset", "version", "proposal", "status", "rows", "entities"}
+    assert set(proposed) == {
+        "dataset", "version", "proposal", "status", "rows", "entities", "undeclared_sensitive",
+    }  # fmt: skip
+    assert proposed["undeclared_sensitive"] == {"identity": ["national_id"]}
     assert (proposed["status"], proposed["version"], proposed["rows"]) == (
         "awaiting_approval", None, 5,
     )  # fmt: skip
@@ -77,6 +82,85 @@ def test_ingest_approve_export(house: House, run: Run, table: Path, tmp_path: Pa
         assert "王小明".encode() not in out.read_bytes()
     assert pl.read_parquet(tmp_path / "rows.parquet")["age"].to_list()[0] == "39"
     assert AuditEntry.objects.filter(event="dataset.version_exported", outcome="done").count() == 3
+
+
+MORE = f"""{PEOPLE_CSV.splitlines()[0]}
+赵敏,110101199003070054,13600136000,赵敏来电，咨询还款。,44,<=50K
+"""
+UNLIKE = f"""{PEOPLE_CSV.splitlines()[0]}
+赵敏,110101199003070054,13600136000,赵敏来电。,44,赵敏 13600136000
+"""
+
+
+def test_declared_special_categories_are_no_news(house: House, table: Path, run: Run) -> None:
+    assert ingest(run, table, "--sensitive", "identity")["undeclared_sensitive"] == {}
+    unknown = ingest(run, table, "--sensitive", "shoe_size")
+    assert (unknown["exit"], unknown["code"]) == (2, "dataset.sensitive_unknown")
+
+
+def test_a_folder_is_one_table_and_takes_batches(
+    house: House, run: Run, tmp_path: Path, table: Path
+) -> None:
+    folder = tmp_path / "months"
+    folder.mkdir()
+    (folder / "1.csv").write_text(PEOPLE_CSV)
+    (folder / "2.csv").write_text(MORE)
+    (folder / ".hidden").write_text("not a table")
+    proposed = ingest(run, folder)
+    assert (proposed["rows"], proposed["status"]) == (6, "awaiting_approval")
+    assert run("approve", proposed["proposal"], "--as", "house-officer")["version"] == 1
+
+    (tmp_path / "more.csv").write_text(MORE)
+    words = ("--dataset", "people", "--as", "house-steward")
+    assert run("append", tmp_path / "more.csv", table, *words) == {
+        "dataset": "people", "batch": 2, "status": "sealed", "version": 2, "proposal": None,
+        "rows": 12,
+    }  # fmt: skip
+    (tmp_path / "unlike.csv").write_text(UNLIKE)
+    told = run("append", tmp_path / "unlike.csv", *words)
+    assert (told["status"], told["version"]) == ("awaiting_approval", 2)
+    approved = run("approve", told["proposal"], "--as", "house-officer")
+    assert (approved["version"], approved["rows"], approved["leaks"]) == (3, 13, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(None, "file.folder_empty"), ("a,b\n", "table.no_rows")]
+)
+def test_a_bad_folder(
+    house: House, run: Run, tmp_path: Path, content: str | None, code: str
+) -> None:
+    folder = tmp_path / "months"
+    folder.mkdir()
+    if content is not None:
+        (folder / "1.csv").write_text(content)
+    told = ingest(run, folder)
+    assert (told["code"], told["exit"]) == (code, 2)
+
+
+class _Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_is_told_how_far_it_is(
+    house: House, run: Run, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from governance import following
+
+    monkeypatch.setattr(following, "PAUSE", 0.01)
+    screen = _Screen()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", screen)
+        ingest(run, table)
+    assert "reading: " in screen.getvalue()
+    assert "rows" in screen.getvalue()
+    assert "王小明" not in screen.getvalue()
+
+
+def test_what_is_left_to_workers_can_be_waited_for(house: House, run: Run, table: Path) -> None:
+    told = ingest(run, table, "--queue", "--wait", "--timeout", "0")
+    assert (told["code"], told["exit"]) == ("dataset.wait_over", 3)
+    assert Job.objects.model._base_manager.get().state == "waiting"
 
 
 def test_export_bundle(house: House, run: Run, table: Path, tmp_path: Path) -> None:

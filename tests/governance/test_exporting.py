@@ -1,5 +1,6 @@
 """The last look before rows leave: what it finds is never written, under any name."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ def test_a_leak_is_refused_before_a_byte_of_it_is_written(
 ) -> None:
     written: list[Any] = []
 
-    def watched(*args: Any) -> Any:
-        writer = chunk_writer(*args)
+    def watched(*args: Any, **options: Any) -> Any:
+        writer = chunk_writer(*args, **options)
         monkeypatch.setattr(writer, "write", written.append)
         return writer
 
@@ -62,3 +63,20 @@ def test_a_leak_is_refused_before_a_byte_of_it_is_written(
     assert [left.name for left in tmp_path.iterdir()] == ["home"]  # no part, no file
     entry = AuditEntry.objects.get(event="dataset.version_exported")
     assert (entry.outcome, LEAK.encode() in bytes(entry.body)) == ("denied", False)
+
+
+@pytest.mark.parametrize(
+    ("file", "first"),
+    [
+        ("height.cm,amount\n1,2\n3,4\n", {"height.cm": "1", "amount": "2"}),
+        ('{"height": {"cm": 1}, "amount": 2}\n', {"height": {"cm": "1"}, "amount": "2"}),
+    ],
+)
+def test_only_what_came_nested_leaves_nested(
+    house: House, tmp_path: Path, file: str, first: dict[str, object]
+) -> None:
+    dataset = sealed(house, file, declarations={}, subject_column="")
+    out = tmp_path / "rows.jsonl"
+    with tenant_scope(house.id):
+        export(house.steward, dataset.versions.get(), out)
+    assert json.loads(out.read_text().splitlines()[0]) == first

@@ -14,14 +14,14 @@ from audit.models import AuditEntry
 from governance import approvals, ingest, leases
 from governance.actions.datasets import Declared, amend_plan
 from governance.errors import ConflictError, RefusedError
-from governance.intake import take_in
+from governance.ingest import treating
+from governance.intake import Incoming, take_in
 from governance.models import Dataset, DatasetVersion, Job, StoredObject
 from governance.models.datasets import DatasetState
 from governance.models.jobs import JobState
 from governance.permissions import ProposalKind
 from governance.scoping import across_tenants, tenant_scope
-from governance.tables.writing import read_version
-from governance.vault import open_object
+from governance.versions import frames
 from tests.factories.datasets import PEOPLE_CSV, approve_plan, profiled, sealed, upload
 from tests.factories.people import House, make_house
 
@@ -39,8 +39,7 @@ def house() -> House:
 
 
 def rows_of(version: DatasetVersion) -> list[dict[str, Any]]:
-    with open_object(version.stored) as file:
-        return [row for frame in read_version(file) for row in frame.to_dicts()]
+    return [row for frame in frames(version) for row in frame.to_dicts()]
 
 
 def entries(event: str) -> list[dict[str, Any]]:
@@ -94,11 +93,15 @@ def test_every_step_is_recorded(house: House) -> None:
         ("dataset.profiled", "done"),
         ("proposal.approved", "done"),
         ("dataset.anonymization_begun", "done"),
+        ("dataset.group_sealed", "done"),
         ("dataset.sealed", "done"),
     ]
     begun = entries("dataset.anonymization_begun")[0]
     assert begun["actor"] == house.steward.reference  # the proposer's right, the officer's approval
     assert entries("dataset.sealed")[0]["facts"]["entities"]["PERSON"] >= 5
+    both_ways = entries("dataset.group_sealed")[0]["facts"]
+    assert both_ways["compared"] >= 20
+    assert (both_ways["missed"], both_ways["left_out"]) == ({}, {})
 
 
 def test_without_approval_nothing_is_anonymized(house: House) -> None:
@@ -183,16 +186,17 @@ def test_a_worker_that_dies_is_replaced_and_its_leftovers_count_for_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest, "rescan", die)  # killed in the middle of the table
+        patch.setattr(treating, "rescan", die)  # killed in the middle of the table
         with pytest.raises(KeyboardInterrupt):
             leases.run_here(dataset.reference)
     dataset.refresh_from_db()
     assert dataset.state == DatasetState.ANONYMIZING
     with across_tenants(reason="the job as the dead worker left it"):
-        job = Job.objects.get(kind="ingest.anonymize")
+        job = Job.objects.get(kind="ingest.group")
     assert leases.claim(job.id) is None  # the dead one's lease still runs
     expire_lease()
-    ingest.anonymize(job.id)
+    ingest.treat(job.id)
+    leases.run_here(dataset.reference)
     dataset.refresh_from_db()
     assert dataset.state == DatasetState.SEALED
     assert [entry["outcome"] for entry in entries("dataset.sealed")] == ["done"]
@@ -250,7 +254,7 @@ def test_what_a_tenant_admin_uploads_waits_for_a_steward(house: House) -> None:
         dataset = take_in(
             house.owner,
             house.tenant,
-            [PEOPLE_CSV.encode()],
+            [Incoming([PEOPLE_CSV.encode()])],
             Declared("theirs", ("credit-risk-scoring",), subject_column="national_id"),
         )
         leases.run_here(dataset.reference)

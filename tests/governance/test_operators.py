@@ -12,6 +12,7 @@ from governance.anonymization.canonical import canonical_entity, canonicalize
 from governance.anonymization.operators import (
     GRANULARITIES,
     OPERATORS,
+    DateShift,
     Generalize,
     Keep,
     LegalStatus,
@@ -20,6 +21,7 @@ from governance.anonymization.operators import (
     Pseudonym,
     Redact,
     Replace,
+    Surrogate,
     Token,
     check_config,
     operator_from,
@@ -237,6 +239,10 @@ GENERALIZED = [
     ("city", "", "深圳市南山区测试街1号", "深圳市"),
     ("city", "", "呼和浩特市新城区", "呼和浩特市"),
     ("city", "", "某路88号", None),
+    ("city", "", "臺灣新竹縣竹北市光明路8號", "臺灣新竹縣"),
+    ("province", "", "广东省 深圳市 南山区", "广东省"),
+    ("province", "", "深圳市南山区测试街1号", None),
+    ("province", "", "12 Example St, Springfield, IL 62704", "IL"),
     ("city", "", "12 Example St, Springfield, IL 62704", "Springfield, IL"),
     ("city", "", "38394 Bell Plains\nNew Heather, FL 04402", "New Heather, FL"),
     ("city", "", "38394 Bell Plains\nNew Heather FL 04402-1234", "New Heather, FL"),
@@ -305,6 +311,8 @@ def test_many_values_are_as_one_by_one(name: str) -> None:
         ({"operator": "pseudonym"}, LegalStatus.PSEUDONYMOUS),
         ({"operator": "token"}, LegalStatus.REVERSIBLE),
         ({"operator": "generalize", "to": "city"}, LegalStatus.SUPPORTS_ANONYMITY),
+        ({"operator": "date_shift"}, LegalStatus.PSEUDONYMOUS),
+        ({"operator": "surrogate"}, LegalStatus.PSEUDONYMOUS),
         ({"operator": "keep"}, LegalStatus.IDENTIFYING),
     ],
 )
@@ -322,7 +330,7 @@ def _plan_part(record: dict[str, Any]) -> dict[str, object]:
 
 
 def test_records_name_the_key_and_never_hold_it() -> None:
-    for operator in (Pseudonym(KEYS), Token(SM_KEYS)):
+    for operator in (Pseudonym(KEYS), Token(SM_KEYS), DateShift(KEYS), Surrogate(SM_KEYS)):
         record = operator.record()
         assert record == {
             "operator": operator.name,
@@ -353,6 +361,8 @@ BAD_CONFIGS: list[tuple[Any, str]] = [
     ({"operator": "generalize", "to": 5}, "/to"),
     ({"operator": "pseudonym", "keys": "mine"}, "/keys"),
     ({"operator": "token", "_siv": "mine"}, "/_siv"),
+    ({"operator": "date_shift", "days": 3}, "/days"),
+    ({"operator": "surrogate", "locale": "zh_CN"}, "/locale"),
 ]
 
 

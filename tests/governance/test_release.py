@@ -10,7 +10,7 @@ from faker import Faker
 from governance.anonymization.operators import OperatorKeys
 from governance.anonymization.release import rescan, transform_chunk
 from governance.errors import OperatorError
-from governance.recognition.plan import ColumnPlan, Kind, PlanError
+from governance.recognition.plan import ColumnPlan, Evidence, Kind, PlanError, PlannedColumn
 from governance.recognition.profile import Profiler
 from governance.suites import DEFAULT_SUITE
 
@@ -195,6 +195,36 @@ def test_thousands_of_pseudonyms_and_tokens_are_no_leaks() -> None:
         )
         out, _ = transform_chunk({"bank_card": cells}, plan, KEYS)
         assert rescan(out, plan) == {}
+
+
+def test_a_pseudonym_that_could_be_an_account_number_is_no_leak() -> None:
+    """One in some hundred thousand is; in a column of anything else it is one."""
+    planned = ColumnPlan(
+        tuple(
+            PlannedColumn(name, Kind.TYPED, "IBAN_CODE", {"operator": operator}, Evidence())
+            for name, operator in (("account", "pseudonym"), ("masked", "replace"))
+        ),
+        detector="x",
+    )
+    likely, longer = _pseudonym_with_check_digits(), "GB82WEST12345698765432"
+    cases: list[tuple[dict[str, list[str | None]], dict[str, dict[str, int]]]] = [
+        ({"account": [likely], "masked": ["<IBAN_CODE>"]}, {}),
+        ({"account": [None], "masked": [likely]}, {"masked": {"IBAN_CODE": 1}}),
+        ({"account": [longer], "masked": [None]}, {"account": {"IBAN_CODE": 1}}),
+    ]
+    for rows, found in cases:
+        assert rescan(rows, planned) == found
+
+
+def _pseudonym_with_check_digits() -> str:
+    """24 characters of Base32 that are a Romanian account number (ISO 13616, ISO 7064 mod 97)."""
+    for tail in range(10_000):
+        account = "ABCD" + str(tail).translate(str.maketrans("0189", "2345")).rjust(16, "Q")
+        number = "".join(str(int(letter, 36)) for letter in account + "RO00")
+        check = 98 - int(number) % 97
+        if set(f"{check:02}") <= set("234567"):
+            return f"RO{check:02}{account}"
+    raise AssertionError("there is one")
 
 
 def test_a_chunk_of_other_columns_and_a_wrong_operator_are_refused(

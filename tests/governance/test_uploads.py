@@ -27,7 +27,7 @@ from governance.models.tenants import Suite
 from governance.permissions import Role
 from governance.rbac import UserActor
 from governance.scoping import tenant_scope
-from governance.uploads import SealedUpload, SealingUploadHandler, sealed_upload
+from governance.uploads import SealedUpload, SealingUploadHandler, sealed_uploads
 from governance.vault import open_object, sweep_orphans
 from tests.factories.people import make_tenant, make_user
 
@@ -124,7 +124,7 @@ def test_an_upload_is_sealed_chunk_by_chunk(home: Path, scratch: Path, suite: st
     actor = UserActor(make_user("steward", tenant, Role.STEWARD).id, tenant.id)
     watching = Watching(body(), [home, scratch])
     request = post(actor, watching, len(body()))
-    upload = sealed_upload(request, "file")
+    upload = sealed_uploads(request, "file")[0]
     assert watching.looks > 10
     assert request.POST["name"] == "adult"
     assert (upload.name, upload.content_type) == ("people.csv", "text/csv")
@@ -144,7 +144,7 @@ def test_an_upload_that_no_action_takes_in_goes_with_its_request(
     home: Path, actor: UserActor
 ) -> None:
     request = posted(actor, body())
-    sealed_upload(request, "file")
+    sealed_uploads(request, "file")[0]
     assert len(files(home / "objects")) == 1
     request.close()
     assert files(home / "objects") == []
@@ -152,7 +152,7 @@ def test_an_upload_that_no_action_takes_in_goes_with_its_request(
 
 def test_an_upload_that_was_taken_in_stays(home: Path, actor: UserActor) -> None:
     request = posted(actor, body())
-    stored = sealed_upload(request, "file").stored
+    stored = sealed_uploads(request, "file")[0].stored
     stored.save(force_insert=True)
     request.close()
     with open_object(stored) as file:
@@ -162,7 +162,7 @@ def test_an_upload_that_was_taken_in_stays(home: Path, actor: UserActor) -> None
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1])
 def test_sizes_at_the_edges(actor: UserActor, size: int) -> None:
     request = posted(actor, body(CONTENT[:size]))
-    with open_object(sealed_upload(request, "file").stored) as file:
+    with open_object(sealed_uploads(request, "file")[0].stored) as file:
         assert file.read() == CONTENT[:size]
 
 
@@ -190,7 +190,7 @@ def test_memory_holds_a_chunk_and_not_the_file(actor: UserActor) -> None:
     posted_request = post(actor, stream, stream.length)
     tracemalloc.start()
     try:
-        upload = sealed_upload(posted_request, "file")
+        upload = sealed_uploads(posted_request, "file")[0]
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -220,7 +220,7 @@ def test_a_refused_upload_leaves_nothing(
     settings.UPLOAD_MAX_BYTES = limit
     request = posted(actor, make())
     with pytest.raises(UploadError) as caught:
-        sealed_upload(request, "file")
+        sealed_uploads(request, "file")[0]
     assert caught.value.stable_code == code
     assert caught.value.kind == "invalid"
     request.close()
@@ -230,7 +230,7 @@ def test_a_refused_upload_leaves_nothing(
 
 def test_a_file_of_exactly_the_limit_passes(actor: UserActor, settings: Settings) -> None:
     settings.UPLOAD_MAX_BYTES = len(CONTENT)
-    assert sealed_upload(posted(actor, body()), "file").size == len(CONTENT)
+    assert sealed_uploads(posted(actor, body()), "file")[0].size == len(CONTENT)
 
 
 @pytest.mark.parametrize("who", ["nobody", "somebody without a tenant"])
@@ -238,7 +238,7 @@ def test_an_upload_for_no_tenant_is_refused(who: str, home: Path) -> None:
     user = None if who == "nobody" else UserActor(make_user("new").id, None)
     request = posted(user, body())
     with pytest.raises(UploadError) as caught:
-        sealed_upload(request, "file")
+        sealed_uploads(request, "file")[0]
     assert caught.value.stable_code == "upload.no_tenant"
     assert files(home / "objects") == []
 
@@ -248,7 +248,7 @@ def test_a_connection_that_breaks_leaves_no_plaintext_and_soon_nothing(
 ) -> None:
     request = post(actor, Watching(body(), [home, scratch], breaks_at=2_500_000), len(body()))
     with pytest.raises(UnreadablePostError):
-        sealed_upload(request, "file")
+        sealed_uploads(request, "file")[0]
     left = files(home / "objects")
     assert [file.parent.name for file in left] == ["incoming"]  # sealed, and without a key
     assert MARKER not in left[0].read_bytes()
@@ -283,7 +283,7 @@ def test_several_files_are_several_objects(actor: UserActor) -> None:
     request.actor = actor  # type: ignore[attr-defined]  # as the tenancy middleware does
     contents = []
     for field in ("file", "more"):
-        with open_object(sealed_upload(request, field).stored) as file:
+        with open_object(sealed_uploads(request, field)[0].stored) as file:
             contents.append(file.read())
     assert contents == [b"first", b"2nd"]
 
@@ -293,7 +293,7 @@ def _view(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
         return HttpResponse(get_token(request))
     try:
-        upload = sealed_upload(request, "file")
+        upload = sealed_uploads(request, "file")[0]
     except UploadError as error:
         return JsonResponse(error.as_dict(), status=400)
     assert isinstance(upload, SealedUpload)

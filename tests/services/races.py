@@ -19,11 +19,22 @@ from django.test import override_settings
 from audit.errors import DomainError
 from audit.models import AuditEntry
 from governance import approvals, leases
-from governance.actions import datasets, people, proposals, tenants
-from governance.intake import take_in
-from governance.models import Dataset, Job, Proposal, Purpose, RoleBinding, Tenant, User
+from governance.actions import anonymization, datasets, people, proposals, tenants
+from governance.intake import Incoming, append, take_in
+from governance.models import (
+    ColumnPlanVersion,
+    Dataset,
+    Job,
+    Proposal,
+    Purpose,
+    RoleBinding,
+    RowGroup,
+    Tenant,
+    User,
+)
+from governance.models.datasets import DatasetState
 from governance.permissions import ProposalKind, Role
-from governance.rbac import UserActor
+from governance.rbac import UserActor, ingest_worker
 from governance.scoping import across_tenants, tenant_scope
 from tests.factories.people import PASSWORD, House, make_house, make_user
 
@@ -166,11 +177,103 @@ def two_uploads_of_one_name() -> list[Any]:
 
     def upload() -> Dataset:
         declared = datasets.Declared(name="people", purposes=("credit-risk-scoring",))
-        return take_in(at.steward, at.tenant, [b"a,b\n1,2\n"], declared)
+        return take_in(at.steward, at.tenant, [Incoming([b"a,b\n1,2\n"])], declared)
 
     fared = race(upload, upload, scope=at.id)
     with tenant_scope(at.id):
         return [*fared, Dataset.objects.count(), _files() - before]
+
+
+def _in_groups(at: House) -> tuple[Dataset, list[tuple[leases.Lease, anonymization.Treated]]]:
+    """A dataset in the middle of its ingest: two groups are treated and about to be taken in."""
+    declared = datasets.Declared(name="people", purposes=("credit-risk-scoring",))
+    with tenant_scope(at.id), leases.doing_it_here():
+        dataset = take_in(at.steward, at.tenant, [Incoming([b"a,b\n1,2\n"])], declared)
+        batch = dataset.batches.get()
+        plan = ColumnPlanVersion.objects.create(
+            tenant=at.tenant, dataset=dataset, number=1, body=b"{}", digest="0" * 64, detector="x"
+        )
+        Dataset.objects.filter(pk=dataset.pk).update(state=DatasetState.ANONYMIZING)
+        Job.objects.filter(subject=dataset.reference).update(state="done")
+        groups = RowGroup.objects.bulk_create(
+            RowGroup(
+                tenant=at.tenant, batch=batch, number=n, first_row=n, rows=1,
+                staged=batch.parts.get().stored,
+            )
+            for n in (1, 2)
+        )  # fmt: skip
+        ready = []
+        for group in groups:
+            with transaction.atomic():
+                job = leases.enqueue(
+                    "ingest.group", dataset.reference, "ingest",
+                    tenant_id=at.id, argument=str(group.pk),
+                )  # fmt: skip
+            lease = leases.claim(job.id)
+            assert lease is not None
+            found = {"a": {"PERSON": 1}}  # so that there is no object to seal
+            made = anonymization.Treated(group, plan, stored=None, rows=1, leaks=found)
+            ready.append((lease, made))
+    return dataset, ready
+
+
+def two_last_groups() -> list[Any]:
+    """Each is the last that it sees; one of them sets the merge off."""
+    at = house()
+    dataset, ready = _in_groups(at)
+
+    def finish(lease: leases.Lease, made: anonymization.Treated) -> Attempt:
+        return lambda: anonymization.finish_group(
+            ingest_worker(at.id), dataset, lease=lease, made=made
+        )
+
+    fared = race(*(finish(lease, made) for lease, made in ready), scope=at.id)
+    with tenant_scope(at.id):
+        return [*fared, Job.objects.filter(kind="ingest.merge").count()]
+
+
+def two_failing_groups() -> list[Any]:
+    """The ingest stops once: the second finds its job halted."""
+    at = house()
+    dataset, ready = _in_groups(at)
+
+    def stop(lease: leases.Lease) -> Attempt:
+        return lambda: anonymization.stop_ingest(
+            ingest_worker(at.id), dataset, lease=lease, stage="anonymize", code="x.y", detail="x"
+        )
+
+    fared = race(*(stop(lease) for lease, _made in ready), scope=at.id)
+    with tenant_scope(at.id):
+        states = Job.objects.filter(kind="ingest.group").values_list("state", flat=True)
+        return [*fared, *sorted(states)]
+
+
+def the_last_group_and_a_stop() -> list[Any]:
+    """Whichever comes first, no merge runs on after the stop and nothing is done twice."""
+    at = house()
+    dataset, ready = _in_groups(at)
+    (lease, made), (other, _) = ready
+    race(
+        lambda: anonymization.finish_group(ingest_worker(at.id), dataset, lease=lease, made=made),
+        lambda: anonymization.stop_ingest(
+            ingest_worker(at.id), dataset, lease=other, stage="anonymize", code="x.y", detail="x"
+        ),
+        scope=at.id,
+    )
+    dataset.refresh_from_db()
+    with tenant_scope(at.id):
+        return [dataset.state, leases.open_jobs(dataset.reference)]
+
+
+def two_batches_at_once() -> list[Any]:
+    at = house()
+    dataset, _ready = _in_groups(at)
+    with tenant_scope(at.id):
+        Dataset.objects.filter(pk=dataset.pk).update(state=DatasetState.SEALED)
+    attempt = lambda: append(at.steward, dataset, [Incoming([b"a,b\n3,4\n"])])  # noqa: E731
+    fared = race(attempt, attempt, scope=at.id)
+    with tenant_scope(at.id):
+        return [*fared, dataset.batches.count()]
 
 
 def _files() -> int:

@@ -10,7 +10,6 @@ WHAT = (
     "tests/audit/test_recording.py",
     "tests/governance/test_approvals.py",
     "tests/governance/test_actions_people.py",
-    "tests/governance/test_ingest.py",
 )
 
 

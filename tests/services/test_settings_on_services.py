@@ -85,7 +85,7 @@ def test_cache_is_shared_and_holds_no_pickle(migrated_url: str, environment: Env
 ENQUEUE = """
 from django.db import transaction
 from governance import leases
-from governance.actions.datasets import PROFILE, QUEUE
+from governance.stages import PROFILE, QUEUE
 from governance.models import Tenant
 from governance.scoping import tenant_scope
 tenant = Tenant.objects.get(slug="house")

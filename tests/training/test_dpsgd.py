@@ -1,127 +1,22 @@
 """The engine against a naive loop, its sensitivity, its bad records, and the order of its calls."""
 
-import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from training.config import LOSS_CEILING, LOSS_SHARE, Guarantee, ModelKind, Plan, TrainingConfig
-from training.dpsgd import ClippingPass, Progress, Trained, binary_loss, train
+from tests.factories.engine import CLIP, clipped, records
+from training.config import LOSS_CEILING, Guarantee, ModelKind, Optimizer, Plan, TrainingConfig
+from training.dpsgd import Progress, Snapshot, Trained, binary_loss, train
 from training.errors import EngineError
 from training.mechanisms import WHOLE
 from training.networks import build
-from training.randomness import Source, seeded_source
-
-CLIP = 0.7
+from training.randomness import Secret, seeded_secret
 
 
 def config(**chosen: Any) -> TrainingConfig:
     return TrainingConfig(epsilon=1, delta=1e-5, features="f", **chosen)
-
-
-def records(count: int, width: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    features = torch.randn(count, width, generator=generator) * 3
-    labels = (torch.rand(count, generator=generator) < 0.4).float()
-    return features, labels
-
-
-def vector_of_one(network: nn.Module, row: torch.Tensor, label: torch.Tensor) -> np.ndarray:
-    """One record's clipped vector, loss first, by autograd on that record alone."""
-    loss = binary_loss(network(row[None]), label[None]).sum()
-    gradients = torch.autograd.grad(loss, list(network.parameters()))
-    flat = torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
-    bound = CLIP * math.sqrt(1 - LOSS_SHARE**2)
-    flat *= min(1.0, bound / float(np.linalg.norm(flat)))
-    scaled = min(loss.item(), LOSS_CEILING) / LOSS_CEILING * LOSS_SHARE * CLIP
-    return np.concatenate([[scaled], flat])
-
-
-def clipped(network: nn.Module, features: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
-    engine = ClippingPass(network, binary_loss, CLIP)
-    try:
-        engine.sum(features, labels)
-        result = engine.sum(features, labels)  # a pass leaves nothing behind for the next
-    finally:
-        engine.close()
-    return np.concatenate([[result.loss], result.gradient])
-
-
-@pytest.mark.parametrize("hidden", [(), (5,), (9, 4)])
-@pytest.mark.parametrize("count", [0, 1, 33])
-def test_same_sum_as_a_naive_loop(hidden: tuple[int, ...], count: int) -> None:
-    chosen = config(model=ModelKind.MLP if hidden else ModelKind.LINEAR, hidden=hidden)
-    network = build(chosen, 6)
-    features, labels = records(count, 6)
-    naive = sum(
-        (vector_of_one(network, row, label) for row, label in zip(features, labels, strict=True)),
-        np.zeros(1 + sum(p.numel() for p in network.parameters())),
-    )
-    # The engine shrinks its bound by 1e-5 so that float32 rounding stays below C.
-    np.testing.assert_allclose(clipped(network, features, labels), naive, rtol=3e-5, atol=1e-5)
-
-
-def test_physical_chunks_do_not_change_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = build(config(), 6)
-    features, labels = records(50, 6)
-    whole = clipped(network, features, labels)
-    monkeypatch.setattr("training.dpsgd.PHYSICAL", 7)
-    np.testing.assert_allclose(clipped(network, features, labels), whole, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("scale", [0.01, 1.0, 1e4])
-def test_one_record_moves_the_sum_by_at_most_c(scale: float) -> None:
-    """Trap T1: with (B, 1) losses plain ghost clipping let one record move it 43 C."""
-    network = build(config(hidden=(8,)), 6)
-    features, labels = records(64, 6)
-    features[-1] *= scale
-    without = clipped(network, features[:-1], labels[:-1])
-    moved = np.linalg.norm(clipped(network, features, labels) - without)
-    assert 0 < moved <= CLIP * (1 + 1e-6)
-
-
-def test_a_loss_of_another_shape_is_refused() -> None:
-    def column(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return nn.functional.binary_cross_entropy_with_logits(
-            logits, labels[:, None], reduction="none"
-        )
-
-    engine = ClippingPass(build(config(), 6), column, CLIP)
-    with pytest.raises(EngineError) as caught:
-        engine.sum(*records(4, 6))
-    assert caught.value.stable_code == "engine.loss_shape"
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 3e38])
-def test_a_non_finite_record_contributes_zero(bad: float) -> None:
-    network = build(config(hidden=(8,)), 6)
-    features, labels = records(20, 6)
-    clean = clipped(network, features[1:], labels[1:])
-    features[0, 2] = bad
-    poisoned = clipped(network, features, labels)
-    assert np.isfinite(poisoned).all()
-    if math.isfinite(bad):
-        # Huge but finite: its activations saturate, so it is an ordinary, clipped record.
-        assert np.linalg.norm(poisoned - clean) <= CLIP * (1 + 1e-6)
-    else:
-        np.testing.assert_allclose(poisoned, clean, rtol=1e-5, atol=1e-7)
-
-
-def test_a_nan_label_contributes_zero() -> None:
-    network = build(config(), 6)
-    features, labels = records(5, 6)
-    labels[:] = math.nan
-    assert not clipped(network, features, labels).any()
-
-
-def test_batch_normalization_is_refused() -> None:
-    network = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    with pytest.raises(EngineError) as caught:
-        ClippingPass(network, binary_loss, CLIP)
-    assert caught.value.stable_code == "engine.layer_unsupported"
 
 
 def run(
@@ -129,7 +24,7 @@ def run(
     plan: Plan,
     chosen: TrainingConfig | None = None,
     rows: int = 200,
-    source: Source | None = None,
+    secret: Secret | None = None,
     **calls: Any,
 ) -> tuple[Trained, list[int]]:
     chosen = chosen or config(hidden=(4,))
@@ -142,7 +37,7 @@ def run(
         labels,
         plan=plan,
         config=chosen,
-        source=source or seeded_source(3, allow_seeded=True),
+        secret=secret or seeded_secret(3, allow_seeded=True),
         **calls,
     )
     return trained, blocks
@@ -257,7 +152,7 @@ def test_the_network_is_left_plain() -> None:
         labels,
         plan=a_plan(steps=2),
         config=chosen,
-        source=seeded_source(1, allow_seeded=True),
+        secret=seeded_secret(1, allow_seeded=True),
         on_block=lambda _: None,
     )
     assert set(network.state_dict()) == set(build(chosen, 6).state_dict())
@@ -286,3 +181,51 @@ def test_initial_weights_follow_the_public_seed_alone() -> None:
     again, other = build(config(init_seed=1), 6), build(config(init_seed=2), 6)
     assert all(torch.equal(first[name], value) for name, value in again.state_dict().items())
     assert not torch.equal(first["0.weight"], other.state_dict()["0.weight"])
+
+
+@pytest.mark.parametrize("optimizer", list(Optimizer))
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_what_goes_on_from_a_snapshot_ends_as_if_it_had_not_stopped(
+    optimizer: Optimizer, stop: int
+) -> None:
+    chosen = config(hidden=(4,), optimizer=optimizer, learning_rate=0.01, average_last=0.5)
+    secret = Secret(b"s" * 32)
+    whole, charged = run(plan=a_plan(), chosen=chosen, secret=secret)
+    kept: list[Snapshot] = []
+    answers = iter([False] * stop + [True])
+    run(
+        plan=a_plan(), chosen=chosen, secret=secret, cancelled=lambda: next(answers),
+        on_kept=lambda take: kept.append(take()),
+    )  # fmt: skip
+    # The dead worker had paid for one more block than it kept.
+    paid = min(kept[-1].step + 20, 50)
+    again, more = run(plan=a_plan(), chosen=chosen, secret=secret, after=kept[-1], paid=paid)
+    assert again.executed == whole.executed == 50
+    assert paid + sum(more) == sum(charged)
+    assert again.curve == whole.curve
+    for name, value in whole.state.items():
+        assert torch.equal(value, again.state[name]), name
+
+
+def test_another_secret_is_another_run() -> None:
+    one, other = (run(plan=a_plan(), secret=Secret(bytes([n]) * 32))[0] for n in range(2))
+    assert not torch.equal(one.state["0.weight"], other.state["0.weight"])
+
+
+def test_a_snapshot_of_another_network_is_refused() -> None:
+    kept: list[Snapshot] = []
+    run(plan=a_plan(), on_kept=lambda take: kept.append(take()))
+    with pytest.raises(EngineError) as caught:
+        run(plan=a_plan(), chosen=config(hidden=(5,)), after=kept[0])
+    assert caught.value.stable_code == "engine.snapshot_differs"
+
+
+def test_nothing_is_shown_before_it_is_kept() -> None:
+    order: list[str] = []
+    run(
+        plan=a_plan(steps=20),
+        on_block=lambda _: order.append("paid"),
+        on_kept=lambda _: order.append("kept"),
+        on_progress=lambda _: order.append("shown"),
+    )
+    assert order == ["paid", "kept", "shown"]

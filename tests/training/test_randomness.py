@@ -7,7 +7,15 @@ import pytest
 
 from training.errors import RandomnessError
 from training.mechanisms import WHOLE
-from training.randomness import SECURE, SEEDED, secure_source, seeded_source
+from training.randomness import (
+    SECRET_LENGTH,
+    SECURE,
+    SEEDED,
+    Secret,
+    fresh_secret,
+    secure_source,
+    seeded_source,
+)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.001, 0.08, 0.5, 1.0])
@@ -61,3 +69,35 @@ def test_a_source_does_not_cross_a_fork(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "getpid", lambda: parent + 1)
     with pytest.raises(RandomnessError, match="fork"):
         source.gaussian(1)
+
+
+def test_each_step_has_a_stream_of_its_own_and_the_same_each_time() -> None:
+    secret = Secret(b"k" * SECRET_LENGTH)
+    first = secret.step(1).gaussian(50)
+    assert (first == Secret(b"k" * SECRET_LENGTH).step(1).gaussian(50)).all()
+    for other in (secret.step(2), secret.stream("bounds"), Secret(b"l" * SECRET_LENGTH).step(1)):
+        assert (first != other.gaussian(50)).all()
+    # Independent, not only different: of the streams of many steps, the same place is normal too.
+    across = np.array([secret.step(number).gaussian(3)[1] for number in range(4_000)])
+    assert abs(across.mean()) < 6 / np.sqrt(len(across))
+    assert across.std() == pytest.approx(1, abs=0.08)
+
+
+def test_neighbors_are_independent() -> None:
+    """Each draw shares legs' pairs with its neighbors: no correlation, nor of squares."""
+    draws = secure_source().gaussian(400_000)
+    for one, other in ((draws[:-1], draws[1:]), (draws[:-1] ** 2, draws[1:] ** 2)):
+        assert abs(np.corrcoef(one, other)[0, 1]) < 6 / np.sqrt(len(one))
+
+
+def test_a_secret_is_as_long_as_it_must_be() -> None:
+    with pytest.raises(RandomnessError):
+        Secret(b"short")
+
+
+def test_a_secret_does_not_cross_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = fresh_secret()
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    with pytest.raises(RandomnessError, match="fork"):
+        secret.step(1)

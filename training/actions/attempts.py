@@ -4,7 +4,7 @@ Each is fenced by the worker's lease in its own transaction: a worker that lost 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import Max
 from django.utils import timezone
@@ -18,41 +18,59 @@ from governance.models.jobs import JobState
 from governance.permissions import Permission
 from governance.rbac import SystemActor
 from training import ledger
-from training.admission import check_purpose, end, locked
+from training.admission import check_purpose, check_quality, end, forget, locked
 from training.config import Plan
 from training.errors import RunStateError
 from training.mechanisms import exact
-from training.models import Guarantee, Model, ModelVersion, Run, RunState
+from training.models import Checkpoint, Guarantee, Model, ModelVersion, Run, RunState
 from training.planning import check_unchanged
+
+# Ends after which going on makes sense: nothing of what was computed was at fault.
+GOES_ON: Final = frozenset(
+    {"run.cancelled", "run.worker_lost", "checkpoint.not_written", "internal"}
+)
 
 
 @action(Event.RUN_BEGUN, requires=Permission.RUN_FINISH)
 def begin_run(
-    record: Record, actor: SystemActor, run: Run, *, lease: Lease, noise_source: str
+    record: Record, actor: SystemActor, run: Run, *, lease: Lease, noise_source: str, step: int
 ) -> Run:
     """A worker starts an attempt: it may read the data once this has committed.
 
-    A worker that takes over from one that wrote nothing ahead begins the same attempt again.
+    A worker that takes over from a dead one begins the same attempt again, from what that one kept.
+
+    Args:
+        record: filled here.
+        actor: the training worker.
+        run: whose attempt it is.
+        lease: the worker's.
+        noise_source: what coins and noise follow from.
+        step: the step that a checkpoint was taken at; 0 for a beginning.
 
     Raises:
         LostLeaseError: another worker holds the job.
-        RunStateError: the run has ended, or something of this attempt touched the data already.
-        RefusedError: `purpose.not_granted`: the purpose was withdrawn meanwhile.
+        RunStateError: the run has ended; or something of this attempt touched the data, and nothing
+            was kept of it.
+        RefusedError: `purpose.not_granted`: the purpose was withdrawn meanwhile;
+            `quality.not_checked`, `quality.contract_unmet`: the last check is too old, or failed.
         RunRefusedError: `run.declarations_changed`.
     """
     del actor
     run = locked(run, RunState.QUEUED, RunState.RUNNING)
     lease.check()
-    if ledger.account(run, run.attempt).touched:
+    kept = Checkpoint.objects.filter(run=run, since=run.since).exists()
+    if ledger.line(run).touched and not kept:
         raise RunStateError("this attempt touched the data already", code="run.worker_lost")
     check_purpose(run.version, run.purpose)
     check_unchanged(run)
+    check_quality(run.version)
     run.state = RunState.RUNNING
-    run.started_at = timezone.now()
+    run.started_at = run.started_at or timezone.now()
     run.save(update_fields=["state", "started_at"])
     plan = Plan.from_dict(run.plan)
     record.facts(
         attempt=run.attempt,
+        step=step,
         plan=plan.digest(),
         noise_multiplier=exact(plan.noise_multiplier),
         sample_rate=decimal(plan.sample_rate, 12),
@@ -90,7 +108,8 @@ def finish_run(
     del actor
     run = locked(run, RunState.RUNNING)
     lease.end(JobState.DONE)
-    closed = ledger.close(run, run.attempt)
+    ledger.close(run, run.attempt)
+    forget(run)
     model = Model.objects.select_for_update().get(tenant_id=run.tenant_id, slug=run.model_name)
     last = model.versions.aggregate(last=Max("number"))["last"] or 0
     made.stored.save(force_insert=True)
@@ -111,13 +130,13 @@ def finish_run(
     if run.guarantee == Guarantee.DP:
         delta = float(run.version.dataset.budget.delta)
         figures = {
-            "epsilon": decimal(ledger.spent_by(run, run.attempt, delta)),
+            "epsilon": decimal(ledger.spent_by(run, delta)),
             "epsilon_pld": decimal(made.epsilon_pld or 0.0),
             "delta": exact(delta),
         }
     record.facts(
         attempt=run.attempt,
-        steps=closed.steps,
+        steps=ledger.line(run).steps,
         guarantee=run.guarantee,
         model=version.reference,
         artifact=made.artifact_digest,
@@ -148,12 +167,15 @@ def stop_run(
     run = locked(run, RunState.QUEUED, RunState.RUNNING)
     cancelled = state is RunState.CANCELLED
     lease.end(JobState.CANCELLED if cancelled else JobState.FAILED, error_code=code)
-    closed = ledger.close(run, run.attempt)
+    ledger.close(run, run.attempt)
+    if code not in GOES_ON:
+        forget(run)
     end(run, state, code)
-    record.facts(attempt=run.attempt, state=state.value, code=code, steps=closed.steps)
+    steps = ledger.line(run).steps
+    record.facts(attempt=run.attempt, state=state.value, code=code, steps=steps)
     if run.guarantee == Guarantee.DP:
         delta = float(run.version.dataset.budget.delta)
-        record.facts(epsilon=decimal(ledger.spent_by(run, run.attempt, delta)))
+        record.facts(epsilon=decimal(ledger.spent_by(run, delta)))
     if not cancelled:
         record.failed(code)
     return run

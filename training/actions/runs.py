@@ -2,7 +2,7 @@
 
 awaiting_approval ─► queued ─► running ─► finished
 │               │          ├────► failed ─────┐
-└───────────────┴──────────┴────► cancelled ──┴─► (retry: a new attempt, a new reservation)
+└───────────────┴──────────┴────► cancelled ──┴─► (retry: a new attempt, for what is unpaid)
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ from training.admission import (
     admit_or_propose,
     approval_needed,
     check_purpose,
+    check_quality,
     end,
     locked,
 )
@@ -35,7 +36,7 @@ from training.config import Guarantee as Promise
 from training.config import ModelKind
 from training.errors import BudgetError, ConfigError, RunRefusedError, RunStateError
 from training.mechanisms import exact
-from training.models import Guarantee, Model, Run, RunState
+from training.models import Checkpoint, Guarantee, Model, Run, RunState
 from training.planning import Request, check_unchanged, is_public, parse_epsilon, prepare
 
 Choice = TypeVar("Choice", bound=Enum)
@@ -78,7 +79,7 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
         idempotency_key: the same key with the same request gives the same run.
 
     Raises:
-        RefusedError: `purpose.not_granted`.
+        RefusedError: `purpose.not_granted`, `quality.not_checked`, `quality.contract_unmet`.
         ConfigError: `run.target_missing`, `run.epsilon_invalid`, or another field out of range.
         FeatureError: the dataset's declaration does not fit.
         RunRefusedError: `run.not_public`, `run.target_barred`, `run.rows_differ`.
@@ -87,6 +88,7 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
     """
     dataset = version.dataset
     check_purpose(version, purpose)
+    check_quality(version)
     promised = _one_of(Guarantee, guarantee, "guarantee")
     if promised is Guarantee.PUBLIC_DATA and not is_public(dataset.declarations):
         raise RunRefusedError("this dataset was not declared public", code="run.not_public")
@@ -177,28 +179,41 @@ def cancel_run(record: Record, actor: UserActor, run: Run) -> Run:
 
 @action(Event.RUN_RETRIED, requires=Permission.RUN_REQUEST)
 def retry_run(record: Record, actor: UserActor, run: Run) -> Run:
-    """Try an ended run again: a new attempt, which reserves anew; what was spent stays spent.
+    """Try an ended run again: a new attempt; what was spent stays spent.
+
+    Where something was kept of the last attempt, the new one goes on from there and reserves what
+    that one did not pay for; else it begins anew, and reserves all.
 
     Raises:
         RunStateError: it has not failed and was not cancelled.
-        RefusedError: `purpose.not_granted`: the purpose was withdrawn meanwhile.
+        RefusedError: `purpose.not_granted`: the purpose was withdrawn meanwhile;
+            `quality.not_checked`, `quality.contract_unmet`: the last check is too old, or failed.
         RunRefusedError: `run.declarations_changed`.
         BudgetError: `budget.over_cap`, `budget.exceeded`.
     """
     run = locked(run, *ENDED)
     check_purpose(run.version, run.purpose)
     check_unchanged(run)
+    check_quality(run.version)
     cap = ledger.budget_of(run.version.dataset).epsilon_cap
     if run.guarantee == Guarantee.DP and run.epsilon > cap:
         raise BudgetError(
             "ε is over the cap of this dataset's privacy budget", code="budget.over_cap"
         )
+    kept = Checkpoint.objects.filter(run=run, since=run.since).first()
     run.attempt += 1
+    if kept is None:
+        run.since = run.attempt
     run.started_at = run.ended_at = None
     run.error_code = ""
-    run.save(update_fields=["attempt", "started_at", "ended_at", "error_code"])
+    run.save(update_fields=["attempt", "since", "started_at", "ended_at", "error_code"])
     admit_or_propose(run, actor.user_id)
-    record.facts(attempt=run.attempt, epsilon=f"{run.epsilon:f}", state=run.state)
+    record.facts(
+        attempt=run.attempt,
+        step=0 if kept is None else kept.step,
+        epsilon=f"{run.epsilon:f}",
+        state=run.state,
+    )
     return run
 
 

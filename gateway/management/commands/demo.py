@@ -61,7 +61,7 @@ def _run(console: Console, home: Path, log: Path | None, rows: int | None) -> To
             out.write(f"{line}\n")
             out.flush()
 
-        with Processes(portcullis(port=port), write=write):
+        with Processes(portcullis(port=port, ingest_workers=settings.INGEST_WORKERS), write=write):
             wait_for_port("127.0.0.1", port, seconds=60)
             story = Story(cast, home, f"http://127.0.0.1:{port}", rows)
             story.told.seconds["start"] = time.monotonic() - begun

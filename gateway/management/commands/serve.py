@@ -26,7 +26,10 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         _refuse_unprepared()
         commands = portcullis(
-            host=options["host"], port=options["port"], workers=not options["no_workers"]
+            host=options["host"],
+            port=options["port"],
+            workers=not options["no_workers"],
+            ingest_workers=settings.INGEST_WORKERS,
         )
         running = Processes(commands, write=self.stdout.write)
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from governance import leases
+from governance import leases, queueing
 from governance.actions.proposals import approve_proposal
 from governance.doors import DoorCommand
 from governance.lookup import find
@@ -20,20 +20,15 @@ class Command(DoorCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         """Add the proposal."""
         parser.add_argument("proposal", help="the proposal's id")
-        parser.add_argument(
-            "--queue", action="store_true", help="leave what follows to the workers"
-        )
+        queueing.add_arguments(parser, "what follows")
 
     def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
         """Approve, and see to what follows."""
         proposal = find(actor, Proposal, options["proposal"])
-        if options["queue"]:
+        with queueing.enqueuing(options):
             approved = approve_proposal(actor, proposal)
-        else:
-            with leases.doing_it_here():
-                approved = approve_proposal(actor, proposal)
-            if approved.complete:
-                leases.run_here(proposal.subject)
+        if approved.complete:
+            self._see_to(proposal, options)
         result: dict[str, Any] = {
             "proposal": str(proposal.id),
             "kind": proposal.kind,
@@ -54,3 +49,11 @@ class Command(DoorCommand):
             if dataset.error_code:
                 result["error"] = dataset.error_code
         return result
+
+    def _see_to(self, proposal: Proposal, options: dict[str, Any]) -> None:
+        """Do what the approval set off, or follow those who do."""
+        if proposal.kind == ProposalKind.COLUMN_PLAN.value:
+            dataset = Dataset.objects.get(pk=proposal.subject.partition(":")[2])
+            queueing.see_to(dataset, options, self.stderr)
+        elif not options["queue"]:
+            leases.run_here(proposal.subject)

@@ -1,71 +1,91 @@
-"""`ingest FILE --name N --purpose P --as USER`: seal, profile, propose a column plan."""
+"""`ingest FILE… --name N --purpose P --as USER`: seal, profile, propose a column plan."""
 
 import json
-import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from governance import approvals, leases
+from governance import approvals, column_plans, queueing
 from governance.actions.datasets import Declared
 from governance.doors import DoorCommand
 from governance.errors import ConflictError, InvalidError
+from governance.files import incoming
 from governance.intake import take_in
 from governance.lookup import own_tenant
 from governance.models import Dataset
 from governance.models.datasets import DatasetState
 from governance.permissions import ProposalKind
 from governance.rbac import UserActor
-
-PIECE: Final = 1 << 20
+from governance.recognition.regimes import REGIMES
+from governance.sources import doors as sources
+from governance.sources.fetching import ask
 
 
 class Command(DoorCommand):
     """Ingest a table; stops at the proposed plan, which somebody else approves."""
 
-    help = "Ingest a table: CSV, JSONL, Parquet or .xlsx"
+    help = "Ingest a table of one file or several: CSV, JSONL, Parquet or .xlsx"
 
     def arguments(self, parser: ArgumentParser) -> None:
-        """Add the file and what is declared of it."""
-        parser.add_argument("file", help="the table, or - for standard input")
+        """Add the files and what is declared of the table."""
+        parser.add_argument(
+            "files",
+            nargs="*",
+            metavar="FILE",
+            help="files of the same columns, a folder of such files, or - for standard input",
+        )
+        sources.add_arguments(parser)
         parser.add_argument("--name", required=True)
         parser.add_argument("--purpose", required=True, help="one or several, with commas between")
-        parser.add_argument("--regime", default="", help="eu, cn, ca: with commas between")
+        parser.add_argument(
+            "--regime", default="", help="laws with commas between: " + ", ".join(REGIMES)
+        )
         parser.add_argument("--language", default="zh,en")
         parser.add_argument("--subject-column", default="")
-        parser.add_argument("--format", default="", help="where the file's name does not say")
+        parser.add_argument(
+            "--sensitive", default="", help="special categories it holds: health, religion, …"
+        )
+        parser.add_argument("--format", default="", help="where a file's name does not say")
         parser.add_argument("--encoding", default="", help="where detection would be wrong")
         parser.add_argument(
             "--declare", type=Path, help="JSON of public bounds, categories and the target"
         )
-        parser.add_argument("--queue", action="store_true", help="leave profiling to the workers")
+        queueing.add_arguments(parser, "profiling")
 
     def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
-        """Take the file in, and profile it here unless told to leave it to the workers."""
-        tenant = own_tenant(actor)
-        file = options["file"]
+        """Take the files in, and profile them here unless told to leave it to the workers."""
         declared = Declared(
             name=options["name"],
             purposes=_split(options["purpose"]),
             regimes=_split(options["regime"]),
             languages=_split(options["language"]),
             subject_column=options["subject_column"],
-            format=options["format"] or Path(file).suffix.lstrip(".") if file != "-" else "csv",
-            encoding=options["encoding"],
             declarations=_declarations(options["declare"]),
+            sensitive=_split(options["sensitive"]),
         )
-        if options["queue"]:
-            dataset = take_in(actor, tenant, _pieces(file), declared)
-        else:
-            with leases.doing_it_here():
-                dataset = take_in(actor, tenant, _pieces(file), declared)
-            leases.run_here(dataset.reference)
-        return _told(dataset)
+        sources.check(options)
+        if options["source"]:
+            return self._fetch(actor, declared, options)
+        files = incoming(options["files"], format=options["format"], encoding=options["encoding"])
+        with queueing.enqueuing(options):
+            dataset = take_in(actor, own_tenant(actor), files, declared)
+        return _told(queueing.see_to(dataset, options, self.stderr))
+
+    def _fetch(
+        self, actor: UserActor, declared: Declared, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The same, of a source; where that is left to the workers, the fetch tells of it."""
+        with queueing.enqueuing(options):
+            fetch = ask(
+                actor, own_tenant(actor), options["source"], options["select"], declared=declared
+            )
+        dataset = sources.brought(fetch, options)
+        if dataset is None:
+            return {**_nothing_yet(declared.name), "fetch": str(fetch.id)}
+        return {**_told(queueing.see_to(dataset, options, self.stderr)), "fetch": str(fetch.id)}
 
 
 def _told(dataset: Dataset) -> dict[str, Any]:
-    dataset.refresh_from_db()
     if dataset.state == DatasetState.FAILED:
         raise InvalidError(dataset.error_detail, code=dataset.error_code)
     if dataset.state not in {DatasetState.PROPOSED, DatasetState.QUARANTINED}:
@@ -78,6 +98,19 @@ def _told(dataset: Dataset) -> dict[str, Any]:
         "status": _status(dataset, proposal is not None),
         "rows": dataset.rows,
         "entities": dataset.entity_counts,
+        "undeclared_sensitive": column_plans.undeclared_sensitive(dataset),
+    }
+
+
+def _nothing_yet(name: str) -> dict[str, Any]:
+    return {
+        "dataset": name,
+        "version": None,
+        "proposal": None,
+        "status": "queued",
+        "rows": None,
+        "entities": {},
+        "undeclared_sensitive": {},
     }
 
 
@@ -89,19 +122,6 @@ def _status(dataset: Dataset, proposed: bool) -> str:  # noqa: FBT001 - one fact
 
 def _split(words: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in words.split(",") if word.strip())
-
-
-def _pieces(file: str) -> Iterator[bytes]:
-    if file == "-":
-        while piece := sys.stdin.buffer.read(PIECE):
-            yield piece
-        return
-    try:
-        with Path(file).open("rb") as source:
-            while piece := source.read(PIECE):
-                yield piece
-    except OSError:
-        raise InvalidError("the file cannot be read", code="file.unreadable") from None
 
 
 def _declarations(file: Path | None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Command(DoorCommand):
         """Add the dataset and how to read it."""
         parser.add_argument("dataset", help="name or id")
         parser.add_argument("--encoding", default="", help="one to try")
+        parser.add_argument("--part", type=int, help="which file of the newest batch, from 1")
         parser.add_argument(
             "--reread", action="store_true", help="profile the file anew in --encoding"
         )
@@ -31,10 +32,14 @@ class Command(DoorCommand):
         """Preview, or read anew."""
         dataset = find(actor, Dataset, options["dataset"])
         if not options["reread"]:
-            shown = preview_dataset(actor, dataset, encoding=options["encoding"])
+            shown = preview_dataset(
+                actor, dataset, encoding=options["encoding"], part=options["part"] or 1
+            )
             return {"dataset": dataset.name, **previewed(shown)}
         with leases.doing_it_here():
-            dataset = reread_dataset(actor, dataset, encoding=options["encoding"])
+            dataset = reread_dataset(
+                actor, dataset, encoding=options["encoding"], part=options["part"]
+            )
         leases.run_here(dataset.reference)
         dataset.refresh_from_db()
         if dataset.error_code:

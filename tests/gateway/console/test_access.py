@@ -16,6 +16,9 @@ SECTIONS = {
     "governance/dataset": {"steward", "officer", "engineer", "owner", "auditor", "customer"},
     "governance/proposal": {*STAFF, "customer"},
     "governance/rolebinding": {"officer", "owner", "platform", "auditor", "customer"},
+    "governance/detectormeasurement": {*STAFF, "customer"},
+    "governance/recognitionrules": {"steward", "officer", "owner", "auditor", "customer"},
+    "governance/datarelease": {"steward", "officer", "owner", "auditor", "customer"},
     "training/run": {"steward", "officer", "engineer", "owner", "auditor", "customer"},
     "training/budget": {"steward", "officer", "engineer", "owner", "auditor", "customer"},
     "training/modelversion": {*STAFF, "customer"},
@@ -26,6 +29,7 @@ SECTIONS = {
 CALLERS = (*STAFF, "customer", "stranger", "nobody")
 FORMS = {
     "governance/dataset/upload": {"steward", "owner", "customer"},
+    "governance/recognitionrules/next": {"steward"},
     "training/run/request": {"engineer"},
     "gateway/license/issue": {"platform"},
 }
@@ -101,6 +105,7 @@ def _addresses(world: World) -> list[str]:
         "training_modelversion": world.fresh.pk,
         "gateway_license": world.license.pk,
         "gateway_apikey": world.key.pk,
+        "governance_datarelease": world.release.pk,
         "audit_auditentry": world.entry.pk,
     }
     found = []
@@ -150,7 +155,7 @@ def test_a_button_takes_no_get(world: World) -> None:
         in {"approve", "reject", "amend", "cancel", "retry", "propose", "release", "withdraw",
             "revoke", "key", "bundle", "tenant"}
     ]  # fmt: skip
-    assert len(buttons) == 14
+    assert len(buttons) == 15
     client = world.client("owner")
     assert {address: client.get(address).status_code for address in buttons} == dict.fromkeys(
         buttons, 405

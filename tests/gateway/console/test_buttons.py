@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from audit.models import AuditEntry
 from governance import leases
-from governance.models import ColumnPlanVersion, Proposal, RoleBinding
+from governance.models import ColumnPlanVersion, Part, Proposal, RoleBinding
 from governance.scoping import across_tenants
 from tests.factories.console import World
 from training.models import ModelVersion, Run
@@ -58,7 +58,7 @@ BUTTONS = {
     "reread": Button(
         _of("governance/dataset", lambda w: w.dataset, "reread"),
         "steward", "officer", "dataset.reread",
-        lambda w: _now(w.dataset).encoding_override == "gbk",
+        lambda _: _count(Part, encoding_override="gbk") == 1,
         data={"encoding": "gbk"},
     ),
     "cancel": Button(

@@ -17,6 +17,22 @@ from governance.recognition import checksums
         (checksums.id15, "440305000101001", "990305000101001"),  # no such province
         (checksums.uscc, "91110105000000000U", "91110105000000000A"),
         (checksums.uscc, "1211010540000000X8", "12110105400000000I"),
+        (checksums.organization, "00000000-0", "00000000-1"),
+        (checksums.organization, "40000000X", "40000000"),
+        (
+            checksums.travel_document,
+            "E000000008CHN0001018M3001019<<<<<<<<<<<<<<<4",
+            "E000000008CHN0001018M3001018<<<<<<<<<<<<<<<4",
+        ),
+        (checksums.vin, "LSV00000200000000", "LSV00000300000000"),
+        (checksums.vin, "1M8GDM9AXKP042788", "1M8GDM9AXKP04278I"),
+        (checksums.nir, "100019900000009", "100019900000010"),
+        (checksums.nir, "100012A00000035", "100012B00000035"),
+        (checksums.burgerservicenummer, "000000012", "000000013"),
+        (checksums.my_number, "111111111118", "111111111119"),
+        (checksums.my_number, "123456789018", "12345678901"),
+        (checksums.nric, "S0000000J", "S0000000A"),
+        (checksums.nric, "F0000000X", "A0000000X"),
         (checksums.luhn, "6217000000000000004", "6217000000000000005"),
         (checksums.luhn, "001000000000009", ""),
         (checksums.hkid, "Z000000(1)", "Z000000(2)"),
@@ -42,12 +58,24 @@ def test_sequence_numbers_from_996_are_of_the_century_before() -> None:
     assert upgraded[6:10] == "1899"
 
 
+def test_the_check_digit_of_a_machine_readable_passport_number() -> None:
+    assert checksums.machine_readable("E00000000") == 8
+    assert checksums.machine_readable("G00000000") == 2
+
+
 @pytest.mark.parametrize("text", ["", "1", "１２３", "x" * 18, "1" * 41, "(((((((("])
 def test_no_check_raises_on_what_is_not_its_format(text: str) -> None:
     for check in (
         checksums.mod11_2,
         checksums.id15,
         checksums.uscc,
+        checksums.organization,
+        checksums.travel_document,
+        checksums.vin,
+        checksums.nir,
+        checksums.burgerservicenummer,
+        checksums.my_number,
+        checksums.nric,
         checksums.luhn,
         checksums.hkid,
         checksums.taiwan_id,

@@ -7,7 +7,8 @@ import pytest
 from faker import Faker
 
 from governance.recognition import lac
-from governance.recognition.persons import find_prose, language_of
+from governance.recognition.languages import language_of
+from governance.recognition.persons import find_prose
 
 ENGLISH = [
     "Spoke with {n} about the loan. {m} asked us to call back at {p} next week.",

@@ -1,12 +1,14 @@
 """The plan as data: round trip, digest, a person's overrides, bad input."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from governance.recognition.plan import (
     ColumnPlan,
+    DecidedBy,
     Declared,
     Evidence,
     Finding,
@@ -79,7 +81,7 @@ def _without(key: str) -> dict[str, Any]:
         {},
         _without("columns"),
         _without("detector"),
-        {**PLAN.as_dict(), "version": 2},
+        {**PLAN.as_dict(), "version": 3},
         {**PLAN.as_dict(), "columns": [{"name": "x"}]},
         {**PLAN.as_dict(), "columns": [{**PLAN.columns[0].as_dict(), "kind": "maybe"}]},
         {**PLAN.as_dict(), "columns": 7},
@@ -88,3 +90,142 @@ def _without(key: str) -> dict[str, Any]:
 def test_what_is_no_plan_is_refused(stored: dict[str, Any]) -> None:
     with pytest.raises(PlanError):
         ColumnPlan.from_dict(stored)
+
+
+def test_a_plan_of_the_first_version_still_reads() -> None:
+    stored = PLAN.as_dict()
+    first = {key: stored[key] for key in ("detector", "regimes", "languages")}
+    new = ("decided_by", "normalize", "sensitive", "reopened")
+    columns = [{k: v for k, v in column.items() if k not in new} for column in stored["columns"]]
+    for column in columns:
+        column["evidence"] = {
+            k: v for k, v in column["evidence"].items() if k not in ("classes", "beside", "leaves")
+        }
+    read = ColumnPlan.from_dict({**first, "version": 1, "columns": columns})
+    assert read == PLAN
+
+
+def _column(
+    kind: Kind = Kind.FREE,
+    entity: str | None = None,
+    operator: str = "pseudonym",
+    *,
+    seen: tuple[str, ...] = (),
+    beside: int = 0,
+    **more: Any,
+) -> PlannedColumn:
+    evidence = Evidence(
+        findings=tuple(Finding(name, 9, "0.900", "0.95", 0) for name in seen), beside=beside
+    )
+    return PlannedColumn("c", kind, entity, {"operator": operator}, evidence, **more)
+
+
+def _plan(*columns: PlannedColumn, **more: Any) -> ColumnPlan:
+    return ColumnPlan(columns, **{"detector": "d", **more})
+
+
+TYPED, PROSE, FREE = Kind.TYPED, Kind.PROSE, Kind.FREE
+
+
+@pytest.mark.parametrize(
+    ("planned", "found", "expected"),
+    [
+        (_column(), _column(), []),
+        (_column(), _column(TYPED, "CN_MOBILE"), [("escalated", "CN_MOBILE")]),
+        (_column(), _column(PROSE), [("escalated", "")]),
+        (_column(TYPED, "CN_MOBILE"), _column(), []),
+        (_column(TYPED, "CN_MOBILE"), _column(TYPED, "PHONE_NUMBER"), []),
+        (_column(TYPED, "CN_MOBILE"), _column(PROSE), []),
+        (_column(TYPED, "CN_MOBILE", "mask"), _column(PROSE), [("text", "")]),
+        (
+            _column(TYPED, "CN_MOBILE", "mask"),
+            _column(TYPED, "PHONE_NUMBER"),
+            [("entity", "PHONE_NUMBER")],
+        ),
+        (_column(TYPED, "CN_MOBILE"), _column(TYPED, "CN_ID"), [("more_sensitive", "CN_ID")]),
+        (_column(TYPED, "CN_MOBILE", seen=("CN_ID",)), _column(TYPED, "CN_ID"), []),
+        (_column(TYPED, "US_SSN"), _column(TYPED, "CN_ID"), []),
+        (_column(PROSE), _column(PROSE), []),
+        (_column(PROSE), _column(TYPED, "PERSON"), [("identifiers", "PERSON")]),
+        (_column(), _column(sensitive=("health",)), [("sensitive_class", "health")]),
+        (_column(sensitive=("health",)), _column(sensitive=("health",)), []),
+        (_column(declared=Declared.DROP), _column(TYPED, "CN_ID", sensitive=("health",)), []),
+        (
+            _column(declared=Declared.FEATURE),
+            _column(declared=Declared.FEATURE, seen=("EMAIL_ADDRESS",)),
+            [("escalated", "EMAIL_ADDRESS")],
+        ),
+        # A person who had seen the same finding is not asked again; what is new to them is said.
+        (
+            _column(seen=("CN_MOBILE",), decided_by=DecidedBy.PERSON),
+            _column(TYPED, "CN_MOBILE", seen=("CN_MOBILE",)),
+            [],
+        ),
+        (
+            _column(seen=("CN_MOBILE",), decided_by=DecidedBy.PERSON),
+            _column(TYPED, "CN_ID", seen=("CN_ID",)),
+            [("escalated", "CN_ID")],
+        ),
+        (
+            _column(decided_by=DecidedBy.PERSON),
+            _column(PROSE, beside=1),
+            [("escalated", "")],
+        ),
+    ],
+)
+def test_what_a_plan_covers(
+    planned: PlannedColumn, found: PlannedColumn, expected: list[tuple[str, str]]
+) -> None:
+    reasons = _plan(planned).covers(_plan(found))
+    assert [(reason.cause.value, reason.found) for reason in reasons] == expected
+
+
+def test_another_detector_other_rules_and_other_columns_open_a_plan() -> None:
+    old = _plan(_column())
+    new = _plan(replace(_column(), name="d"), detector="e", rules="rules-2")
+    assert [(r.cause.value, r.column or r.found) for r in old.covers(new)] == [
+        ("detector", "e"),
+        ("rules", "rules-2"),
+        ("column_gone", "c"),
+        ("column_new", "d"),
+    ]
+
+
+def test_decisions_are_carried_over_and_opened_where_more_was_found() -> None:
+    old = _plan(_column(TYPED, "CN_MOBILE", seen=("CN_MOBILE",))).override("c", kind=FREE)
+    assert old.column("c").decided_by is DecidedBy.PERSON
+
+    same = _plan(_column(TYPED, "CN_MOBILE", seen=("CN_MOBILE",))).carry_over(old)
+    assert (same.column("c").kind, same.column("c").reopened) == (FREE, ())
+
+    worse = _plan(_column(TYPED, "CN_ID", seen=("CN_ID",)), detector="e").carry_over(old)
+    column = worse.column("c")
+    assert (column.kind, column.decided_by) == (FREE, DecidedBy.PERSON)
+    assert [reason.found for reason in column.reopened] == ["CN_ID"]
+    assert worse.detector == "e"
+    assert [finding.entity for finding in column.evidence.findings] == ["CN_ID"]
+
+    again = ColumnPlan.from_dict(json.loads(json.dumps(worse.as_dict())))
+    assert again == worse
+    assert again.carry_over(worse).column("c").reopened == column.reopened
+    assert again.override("c", kind=PROSE).column("c").reopened == ()
+
+    gone = _plan(replace(_column(), name="x")).carry_over(old)
+    assert [c.name for c in gone.columns] == ["x"]
+    untouched = _plan(_column(TYPED, "CN_ID")).carry_over(_plan(_column()))
+    assert untouched.column("c").kind is TYPED
+
+
+def test_classes_that_nobody_declared_are_named_with_their_columns() -> None:
+    plan = _plan(
+        replace(_column(sensitive=("health", "religion")), name="note"),
+        replace(_column(sensitive=("health",)), name="ward"),
+        replace(_column(sensitive=("union",), declared=Declared.DROP), name="gone"),
+        declared_sensitive=("religion",),
+    )
+    assert plan.undeclared_sensitive == {"health": ("note", "ward")}
+
+
+def test_an_entity_of_the_tenants_own_is_pseudonymized() -> None:
+    column = PLAN.override("mobile", entity="STAFF_NO").column("mobile")
+    assert column.operator == {"operator": "pseudonym"}

@@ -18,15 +18,15 @@ def test_one_engine_a_process() -> None:
     assert presidio.engine() is presidio.engine()
 
 
-def test_the_english_pipeline_is_tok2vec_and_ner_alone() -> None:
-    assert presidio.engine().nlp_engine.get_nlp("en").pipe_names == ["tok2vec", "ner"]
+def test_the_english_pipeline_is_ner_alone() -> None:
+    assert presidio.engine().nlp_engine.get_nlp("en").pipe_names == ["ner"]
 
 
 def test_the_suffix_list_is_the_one_that_was_installed() -> None:
     """With every suffix list address removed and no cache there is nothing to fetch or to write."""
-    assert builtin._suffixes.suffix_list_urls == ()
-    assert not builtin._suffixes._cache.enabled
-    assert builtin._suffixes("x@example.co.uk").suffix == "co.uk"
+    assert builtin.suffixes.suffix_list_urls == ()
+    assert not builtin.suffixes._cache.enabled
+    assert builtin.suffixes("x@example.co.uk").suffix == "co.uk"
 
 
 def test_the_library_cannot_log_a_value(caplog: pytest.LogCaptureFixture) -> None:
@@ -91,7 +91,7 @@ def test_the_sweep_covers_every_true_hit_of_plain_presidio() -> None:
         predefined.UuidRecognizer(),
         predefined.PhoneRecognizer(),
     ]
-    offline = builtin._suffixes
+    offline = builtin.suffixes
     missed = []
     for text, value, spans in zip(texts, values, sweep_texts(texts), strict=True):
         covered = {i for s in spans for i in range(s.start, s.end)}

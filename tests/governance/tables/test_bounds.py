@@ -91,6 +91,43 @@ def test_a_long_line_far_down_is_refused_by_its_row(peak: Callable[[], int]) -> 
     assert peak() < 80 * MIB
 
 
+LARGE = 10_000_000
+WORDS = b"word " * (LARGE // 5)
+
+
+def repeated(header: bytes, row: bytes, times: int) -> Made:
+    """A file of a header and a row over and over, made as it is read."""
+
+    def piece(at: int, wanted: int) -> bytes:
+        made = bytearray(header[at : at + wanted])
+        while len(made) < wanted:
+            start = (at + len(made) - len(header)) % len(row)
+            made += row[start : start + wanted - len(made)]
+        return bytes(made)
+
+    return Made(len(header) + times * len(row), piece)
+
+
+@pytest.mark.parametrize(
+    ("stated", "header", "row"),
+    [
+        ("csv", b"id,note\n", b"1," + WORDS + b"\n"),
+        ("jsonl", b"", b'{"id":1,"note":"' + WORDS + b'"}\n'),
+        ("jsonl", b"", b'{"p":{"notes":[{"note":"' + WORDS + b'"}]}}\n'),
+        ("text", b"", WORDS + b"\n\n"),
+    ],
+    ids=["csv", "jsonl", "nested", "text"],
+)
+def test_a_column_of_ten_megabyte_cells_takes_bounded_memory(
+    stated: str, header: bytes, row: bytes, peak: Callable[[], int]
+) -> None:
+    held = 0
+    for chunk in open_table(repeated(header, row, 14), format=stated).chunks():
+        held += sum(len(cell or "") for cell in [*chunk.columns.values()][-1])
+    assert held >= 14 * LARGE * 0.99
+    assert peak() < 260 * MIB, peak()
+
+
 def _zip(parts: dict[str, bytes]) -> io.BytesIO:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:

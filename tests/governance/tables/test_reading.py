@@ -35,8 +35,32 @@ BAD = [
     ("unbalanced_quote.csv", None, "table.unbalanced_quotes", "row 2 "),
     ("text_after_quote.csv", None, "table.unbalanced_quotes", "row 2 "),
     ("latin1.csv", None, "table.encoding_unknown", "state its encoding"),
-    ("gzip_renamed.csv", "csv", "table.format_mismatch", "delimited text, its content is a gzip"),
-    ("gzip_renamed.csv", None, "table.format_mismatch", "gzip"),
+    ("gzip_renamed.csv", "parquet", "table.format_mismatch", "Parquet, its content is a gzip"),
+    ("gzip_renamed.csv", "jsonl", "table.bad_json", "row 1 "),
+    ("truncated.csv.gz", "csv.gz", "table.not_gzip", "cut short"),
+    ("cut_in_trailer.csv.gz", "gz", "table.not_gzip", "cut short"),
+    ("trailing_garbage.csv.gz", None, "table.not_gzip", "followed by something else"),
+    ("bad_checksum.csv.gz", None, "table.not_gzip", "damaged"),
+    ("gzip_in_gzip.csv.gz", None, "table.format_mismatch", "a gzip archive of a gzip archive"),
+    ("parquet_in_gzip.gz", None, "table.format_mismatch", "a gzip archive of Parquet"),
+    ("zip_in_gzip.gz", "gz", "table.format_mismatch", "a gzip archive of a zip archive"),
+    ("empty.csv.gz", "csv.gz", "table.empty", "empty"),
+    ("undecodable_byte.csv.gz", None, "table.undecodable", "row 2 "),
+    ("gb18030_then_utf8.csv", None, "table.mixed_encodings", "row 4 is not in gb18030"),
+    ("gb18030_with_a_utf8_cell.csv", None, "table.mixed_encodings", "row 4 "),
+    ("gb18030_then_utf8.jsonl", None, "table.mixed_encodings", "row 3 "),
+    ("utf8_then_gb18030.csv", None, "table.undecodable", "row 4 "),
+    ("utf8_then_utf16.csv", None, "table.undecodable", "row 4 "),
+    ("bidi_header.csv", None, "table.hidden_header", "column 2 "),
+    ("zero_width_duplicate.csv", None, "table.duplicate_header", "columns 1 and 3 "),
+    ("full_width_duplicate.csv", None, "table.duplicate_header", "columns 1 and 3 "),
+    ("invisible_header.csv", None, "table.blank_header", "column 2 "),
+    ("full_width_mail_header.csv", None, "table.header_missing", "column 2 "),
+    ("hidden_duplicate.jsonl", None, "table.duplicate_header", "columns 1 and 2 "),
+    ("deep_nesting.jsonl", None, "table.too_deep", "row 2 is nested more than 32 deep"),
+    ("nul_byte.txt", "txt", "table.nul_byte", "row 2 "),
+    ("undecodable_byte.txt", "text", "table.undecodable", "row 2 "),
+    ("only_blank_lines.txt", "txt", "table.empty", "empty"),
     ("parquet_renamed.csv", "csv", "table.format_mismatch", "its content is Parquet"),
     ("json_renamed.csv", "csv", "table.format_mismatch", "its content is JSON Lines"),
     ("zip_renamed.parquet", "parquet", "table.format_mismatch", "Parquet, its content is a zip"),
@@ -46,7 +70,6 @@ BAD = [
     ("people.parquet", "jsonl", "table.format_mismatch", "Parquet"),
     ("truncated.parquet", "parquet", "table.not_parquet", "damaged"),
     ("damaged_footer.parquet", None, "table.not_parquet", "damaged"),
-    ("nested.parquet", None, "table.nested", "column 2 "),
     ("bytes.parquet", None, "table.unsupported_type", "column 2 is of type binary"),
     ("nul_byte.parquet", None, "table.nul_byte", "row 2 "),
     ("undecodable.parquet", None, "table.undecodable", "row 2 "),
@@ -57,7 +80,6 @@ BAD = [
     ("named_twice.jsonl", None, "table.bad_json", "row 2 names a field twice"),
     ("half_surrogate.jsonl", None, "table.bad_json", "row 2 "),
     ("deep.jsonl", None, "table.bad_json", "row 1 "),
-    ("nested.jsonl", None, "table.nested", "column 2 of row 2"),
     ("nul_escape.jsonl", None, "table.nul_byte", "row 2 "),
     ("undecodable_byte.jsonl", None, "table.undecodable", "row 2 "),
     ("header_missing.jsonl", None, "table.header_missing", "column 1 "),
@@ -103,6 +125,7 @@ def test_every_bad_vector_is_in_the_table() -> None:
     good |= {"mixed_newlines.csv", "quoted_newlines.csv", "semicolon.csv", "tabs.tsv", "pipes.csv"}
     good |= {path.name for path in VECTORS.glob("utf*")} | {"gbk.csv", "big5.csv", "bom_utf8.csv"}
     good |= {"gb18030_four_byte.csv", "big5_hkscs.csv", "bom_utf8.jsonl"}
+    good |= {"nested.parquet", "nested.jsonl", "people.csv.gz", "notes.txt", "table.txt", "app.log"}
     assert {path.name for path in VECTORS.iterdir()} == good | {name for name, *_ in BAD}
 
 
@@ -111,7 +134,8 @@ def test_every_bad_vector_is_in_the_table() -> None:
     [
         ("csv", Format.CSV),
         (".tsv", Format.CSV),
-        ("people.TXT", Format.CSV),
+        ("people.TXT", Format.TEXT),
+        ("README.md", Format.TEXT),
         ("a.b.ndjson", Format.JSONL),
         ("pq", Format.PARQUET),
         ("book.xlsx", Format.XLSX),
@@ -126,6 +150,13 @@ def test_an_unknown_format_lists_the_known_ones() -> None:
         open_table(io.BytesIO(b"a\n1\n"), format="xls")
     assert caught.value.stable_code == "table.format_unknown"
     assert "xlsx" in caught.value.detail
+
+
+@pytest.mark.parametrize("name", ["people.csv.gz", "gz", "people"])
+def test_what_is_only_read_is_no_format_to_write(name: str) -> None:
+    with pytest.raises(TableError) as caught:
+        format_of(name)
+    assert caught.value.stable_code == "table.format_unknown"
 
 
 def test_a_bracket_may_begin_delimited_text() -> None:
@@ -154,7 +185,9 @@ class _Broken(io.BytesIO):
         return super().read(min(size or 0, 64))
 
 
-@pytest.mark.parametrize("name", ["people.parquet", "people.xlsx", "utf8.csv", "typed.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["people.parquet", "people.xlsx", "utf8.csv", "typed.jsonl", "notes.txt"]
+)
 def test_a_failing_store_is_not_called_a_bad_table(name: str) -> None:
     with pytest.raises(TimeoutError):
         open_table(_Broken((VECTORS / name).read_bytes()))
@@ -167,7 +200,9 @@ class _Dribble(io.BytesIO):
         return super().read(min(7, size if size is not None and size >= 0 else 7))
 
 
-@pytest.mark.parametrize("name", ["people.parquet", "people.xlsx", "gbk.csv", "typed.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["people.parquet", "people.xlsx", "gbk.csv", "typed.jsonl", "people.csv.gz"]
+)
 def test_short_reads_change_nothing(name: str) -> None:
     data = (VECTORS / name).read_bytes()
     whole = list(open_table(io.BytesIO(data)).chunks(1))

@@ -1,4 +1,4 @@
-"""`retry_run RUN --as USER`: try an ended run again, at a new price."""
+"""`retry_run RUN --as USER`: try an ended run again, from what was kept of it."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,7 +13,7 @@ from training.models import Run
 
 
 class Command(DoorCommand):
-    """Retry a run: a new attempt reserves anew, and what the others spent stays spent."""
+    """Retry a run: a new attempt reserves what is unpaid; what the others spent stays spent."""
 
     help = "Try a failed or cancelled run again"
 

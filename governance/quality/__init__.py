@@ -1,0 +1,1 @@
+"""Data quality: mergeable sketches of a table, contracts, drift between versions, normalization."""

@@ -1,0 +1,312 @@
+"""The two clipping passes: against one record at a time, each other, and what is not finite."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from tests.factories.engine import CLIP, clipped, naive_sum, records
+from training.clipping import ClippingPass, ClosedForm, Hooked, clipping_pass
+from training.dpsgd import binary_loss
+from training.errors import EngineError
+
+Make = Callable[..., ClippingPass]
+both = pytest.mark.parametrize("make", [ClosedForm, Hooked])
+ACTIVATIONS = [
+    nn.ELU, nn.GELU, nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.Mish, nn.ReLU, nn.SELU, nn.Sigmoid,
+    nn.SiLU, nn.Softplus, nn.Tanh,
+]  # fmt: skip
+
+
+def network(
+    *hidden: int, inputs: int = 6, activation: type[nn.Module] = nn.Tanh, bias: bool = True
+) -> nn.Sequential:
+    torch.manual_seed(1)
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(inputs, width, bias=bias), activation()]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, 1, bias=bias))
+
+
+@both
+@pytest.mark.parametrize("hidden", [(), (5,), (9, 4)])
+@pytest.mark.parametrize("count", [0, 1, 33])
+def test_same_sum_as_a_naive_loop(make: Make, hidden: tuple[int, ...], count: int) -> None:
+    model = network(*hidden)
+    features, labels = records(count, 6)
+    # The engine shrinks its bound by 1e-5 so that float32 rounding stays below C.
+    np.testing.assert_allclose(
+        clipped(model, features, labels, make=make),
+        naive_sum(model, features, labels),
+        rtol=3e-5,
+        atol=1e-5,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    inputs=st.integers(1, 40),
+    hidden=st.lists(st.integers(1, 30), max_size=3),
+    count=st.integers(0, 70),
+    scale=st.sampled_from([1e-3, 1.0, 50.0]),
+    bias=st.booleans(),
+    activation=st.sampled_from(ACTIVATIONS),
+)
+def test_both_ways_give_the_same_sum(
+    inputs: int,
+    hidden: list[int],
+    count: int,
+    scale: float,
+    *,
+    bias: bool,
+    activation: type[nn.Module],
+) -> None:
+    model = network(*hidden, inputs=inputs, activation=activation, bias=bias)
+    features, labels = records(count, inputs)
+    closed, hooked = (
+        clipped(model, features * scale, labels, make=make) for make in (ClosedForm, Hooked)
+    )
+    assert np.linalg.norm(closed - hooked) <= 1e-5 * np.linalg.norm(hooked)
+
+
+@pytest.mark.parametrize("frozen", ["0.weight", "0.bias", "2.weight", "2.bias"])
+@both
+def test_what_is_frozen_is_neither_clipped_nor_summed(make: Make, frozen: str) -> None:
+    model = network(5)
+    model.get_parameter(frozen).requires_grad_(False)
+    features, labels = records(20, 6)
+    np.testing.assert_allclose(
+        clipped(model, features, labels, make=make),
+        naive_sum(model, features, labels),
+        rtol=3e-5,
+        atol=1e-5,
+    )
+
+
+def test_two_logits_are_one_loss_a_record() -> None:
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(logits, labels.long(), reduction="none")
+
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2))
+    features, labels = records(30, 6)
+    for make in (ClosedForm, Hooked):
+        np.testing.assert_allclose(
+            clipped(model, features, labels, make=make, loss=loss),
+            naive_sum(model, features, labels, loss),
+            rtol=3e-5,
+            atol=1e-5,
+        )
+
+
+def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    features, labels = records(count, 2 * 9 * 8)
+    return features.reshape(count, 2, 9, 8), labels
+
+
+def convolution(*, bias: bool = True, pool: nn.Module | None = None) -> nn.Sequential:
+    torch.manual_seed(1)
+    first = nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), bias=bias)
+    second = nn.Conv2d(3, 4, 2, bias=bias)
+    return nn.Sequential(
+        first, nn.ReLU(), pool or nn.MaxPool2d(2, 1), second, nn.Tanh(), nn.Flatten(),
+        nn.LazyLinear(1, bias=bias),
+    )  # fmt: skip
+
+
+@both
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2, 1), nn.AvgPool2d(2, 1), nn.AdaptiveAvgPool2d(3)])
+@pytest.mark.parametrize("count", [0, 1, 20])
+def test_convolutions(
+    make: Make, *, bias: bool, pool: nn.Module, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.clipping.IMAGES", 7)
+    model = convolution(bias=bias, pool=pool)
+    model(images(1)[0])  # the last layer learns its width
+    assert ClosedForm.takes(model)
+    np.testing.assert_allclose(
+        clipped(model, *images(count), make=make),
+        naive_sum(model, *images(count)),
+        rtol=3e-5,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    "frozen", [("0.weight",), ("0.bias",), ("0.weight", "0.bias"), ("3.weight",), ("6.weight",)]
+)
+def test_a_frozen_part_of_a_convolution_is_neither_clipped_nor_summed(
+    frozen: tuple[str, ...],
+) -> None:
+    model = convolution()
+    model(images(1)[0])
+    for name in frozen:
+        model.get_parameter(name).requires_grad_(False)
+    np.testing.assert_allclose(
+        clipped(model, *images(9), make=ClosedForm),
+        naive_sum(model, *images(9)),
+        rtol=3e-5,
+        atol=1e-5,
+    )
+
+
+def test_a_non_finite_image_contributes_zero() -> None:
+    model = convolution()
+    features, labels = images(9)
+    model(features)
+    clean = clipped(model, features[1:], labels[1:])
+    features[0, 1, 4, 4] = math.nan
+    np.testing.assert_allclose(clipped(model, features, labels), clean, rtol=1e-5, atol=1e-7)
+
+
+def test_a_linear_layer_on_places_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Flatten(), nn.Linear(15, 1))
+    with pytest.raises(EngineError) as caught:
+        clipped(model, torch.ones(6, 5, 4), torch.ones(6), make=ClosedForm)
+    assert caught.value.stable_code == "engine.shape"
+
+
+class Doubled(nn.Linear):
+    """A layer that computes something else than its type's name says."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name
+        return super().forward(input) * 2
+
+
+def shared() -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 1))
+    model[2].weight = model[0].weight
+    return model
+
+
+def hooked() -> nn.Sequential:
+    model = network(4)
+    model[0].register_forward_hook(lambda _module, _given, made: made * 2)
+    return model
+
+
+def parametrized() -> nn.Sequential:
+    model = network(4)
+    nn.utils.parametrizations.weight_norm(model[0])
+    return model
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        shared,
+        hooked,
+        parametrized,
+        lambda: nn.Sequential(Doubled(6, 4), nn.Tanh(), nn.Linear(4, 1)),
+        lambda: nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.Linear(4, 1)),
+        lambda: nn.Sequential(nn.Tanh()),
+        lambda: nn.ModuleList([nn.Linear(6, 1)]),
+        lambda: nn.Sequential(nn.Linear(6, 4), nn.ReLU(inplace=True), nn.Linear(4, 1)),
+        lambda: nn.Sequential(nn.Conv2d(2, 4, 1, groups=2), nn.Flatten(), nn.Linear(4, 1)),
+        lambda: nn.Sequential(nn.Conv2d(1, 4, 1, padding="same"), nn.Flatten(), nn.Linear(4, 1)),
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(4, 1)
+        ),
+        lambda: nn.Sequential(nn.Linear(6, 4), nn.Flatten(0), nn.Linear(4, 1)),
+    ],
+    ids=[
+        "shared",
+        "hook",
+        "parametrized",
+        "subclass",
+        "layer",
+        "nothing",
+        "container",
+        "in place",
+        "groups",
+        "same",
+        "circular",
+        "joined",
+    ],
+)  # fmt: skip
+def test_the_formula_takes_only_what_it_holds_for(make: Callable[[], nn.Module]) -> None:
+    assert not ClosedForm.takes(make())
+
+
+def test_the_tabular_default_takes_the_closed_form() -> None:
+    assert isinstance(clipping_pass(network(5), binary_loss, CLIP), ClosedForm)
+
+
+def test_other_layers_go_through_hooks() -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 1))
+    features, labels = records(20, 6)
+    np.testing.assert_allclose(
+        clipped(model, features, labels), naive_sum(model, features, labels), rtol=3e-5, atol=1e-5
+    )
+
+
+@both
+def test_physical_chunks_do_not_change_the_sum(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = records(50, 6)
+    whole = clipped(network(5), features, labels, make=make)
+    monkeypatch.setattr("training.clipping.PHYSICAL", 7)
+    parts = clipped(network(5), features, labels, make=make)
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-6)
+
+
+@both
+@pytest.mark.parametrize("width", [6, 3_000])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 1e4])
+def test_one_record_moves_the_sum_by_at_most_c(make: Make, width: int, scale: float) -> None:
+    """Trap T1: with (B, 1) losses plain ghost clipping let one record move it 43 C."""
+    model = network(8, inputs=width)
+    features, labels = records(64, width)
+    features[-1] *= scale
+    without = clipped(model, features[:-1], labels[:-1], make=make)
+    moved = np.linalg.norm(clipped(model, features, labels, make=make) - without)
+    assert 0 < moved <= CLIP * (1 + 1e-6)
+
+
+@both
+def test_a_loss_of_another_shape_is_refused(make: Make) -> None:
+    def column(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits, labels[:, None], reduction="none"
+        )
+
+    engine = make(network(5), column, CLIP)
+    with pytest.raises(EngineError) as caught:
+        engine.sum(*records(4, 6))
+    assert caught.value.stable_code == "engine.loss_shape"
+
+
+@both
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 3e38])
+def test_a_non_finite_record_contributes_zero(make: Make, bad: float) -> None:
+    """Trap T3: in Opacus' loop such a record makes all weights non-finite, for all to see."""
+    model = network(8)
+    features, labels = records(20, 6)
+    clean = clipped(model, features[1:], labels[1:], make=make)
+    features[0, 2] = bad
+    poisoned = clipped(model, features, labels, make=make)
+    assert np.isfinite(poisoned).all()
+    if math.isfinite(bad):
+        # Huge but finite: it is clipped like any other, or its norm overflows and it adds zero.
+        assert np.linalg.norm(poisoned - clean) <= CLIP * (1 + 1e-6)
+    else:
+        np.testing.assert_allclose(poisoned, clean, rtol=1e-5, atol=1e-7)
+
+
+@both
+def test_a_nan_label_contributes_zero(make: Make) -> None:
+    features, labels = records(5, 6)
+    labels[:] = math.nan
+    assert not clipped(network(), features, labels, make=make).any()
+
+
+def test_batch_normalization_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    with pytest.raises(EngineError) as caught:
+        clipping_pass(model, binary_loss, CLIP)
+    assert caught.value.stable_code == "engine.layer_unsupported"

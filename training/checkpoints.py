@@ -1,0 +1,187 @@
+"""What a worker keeps of an attempt, so that another can go on where it died.
+
+One sealed object an attempt, replaced as training goes on: the secret that all draws follow from,
+the bounds that were bought, and the engine's snapshot. The first is written before anything is
+written ahead to the ledger, so that whatever was paid for can be drawn again as it was, and is paid
+for once. safetensors holds nothing but tensors and text: reading a checkpoint runs no code.
+
+The secret would let its holder subtract the noise. It exists in the worker's memory and here alone,
+under the tenant's key, and is gone with the checkpoint when the attempt ends.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import safetensors.torch
+import torch
+from django.db import transaction
+from safetensors import SafetensorError
+
+from audit.canonical import canonical
+from audit.errors import DomainError
+from governance.leases import Lease
+from governance.models import StoredObject
+from governance.vault import ObjectWriter, discard, open_object
+from training.dpsgd import Progress, Snapshot
+from training.errors import CheckpointError, TrainingError
+from training.features import FeatureSpec
+from training.mechanisms import exact
+from training.models import Checkpoint, Run
+from training.randomness import Secret
+
+FORMAT: Final = "portcullis/checkpoint/1"
+_HEADER: Final = "portcullis"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept.
+
+    Attributes:
+        secret: what coins and noise follow from.
+        spec: the features, once their bounds are known.
+        snapshot: the engine's state, once a block has run.
+    """
+
+    secret: Secret
+    spec: FeatureSpec | None = None
+    snapshot: Snapshot | None = None
+
+    @property
+    def step(self) -> int:
+        """Steps that need not be run again."""
+        return 0 if self.snapshot is None else self.snapshot.step
+
+
+def to_bytes(kept: Kept, binding: Mapping[str, object]) -> bytes:
+    """A checkpoint as it is sealed; `binding` names the attempt and the plan it belongs to."""
+    snapshot = kept.snapshot
+    header = {
+        "format": FORMAT,
+        "of": dict(binding),
+        "secret": kept.secret.reveal().hex(),
+        "provider": kept.secret.name,
+        "spec": None if kept.spec is None else kept.spec.as_dict(),
+        "snapshot": None
+        if snapshot is None
+        else {
+            "step": snapshot.step,
+            "curve": [
+                [point.step, point.steps, exact(point.loss), exact(point.loss_error)]
+                for point in snapshot.curve
+            ],
+        },
+    }
+    tensors = {} if snapshot is None else dict(snapshot.tensors)
+    # A tensor at least: the format gives nothing back for a file without one.
+    tensors["format"] = torch.ones(1)
+    return safetensors.torch.save(tensors, metadata={_HEADER: canonical(header).decode()})
+
+
+def from_bytes(stored: bytes, binding: Mapping[str, object]) -> Kept:
+    """Read `to_bytes` back.
+
+    Raises:
+        CheckpointError: `checkpoint.damaged`, it cannot be read or belongs to another attempt.
+    """
+    try:
+        length = int.from_bytes(stored[:8], "little")
+        header = json.loads(json.loads(stored[8 : 8 + length])["__metadata__"][_HEADER])
+        tensors = safetensors.torch.load(stored)
+        del tensors["format"]
+        if header["format"] != FORMAT or header["of"] != dict(binding):
+            raise ValueError  # noqa: TRY301 - said once, below
+        return Kept(
+            Secret(bytes.fromhex(header["secret"]), header["provider"]),
+            None if header["spec"] is None else FeatureSpec.from_dict(header["spec"]),
+            _snapshot(header["snapshot"], tensors),
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError, TrainingError):
+        raise CheckpointError("the checkpoint of this attempt cannot be read") from None
+
+
+def _snapshot(header: Any, tensors: Mapping[str, torch.Tensor]) -> Snapshot | None:
+    if header is None:
+        return None
+    curve = [
+        Progress(step, of, float(loss), float(error)) for step, of, loss, error in header["curve"]
+    ]
+    return Snapshot(header["step"], tensors, tuple(curve))
+
+
+def binding(run: Run) -> dict[str, object]:
+    """What a checkpoint of the run's newest attempt is bound to."""
+    return {"run": str(run.id), "since": run.since, "plan": run.plan}
+
+
+def find(run: Run) -> Checkpoint | None:
+    """The row of the newest attempt's checkpoint."""
+    found: Checkpoint | None = (
+        Checkpoint.objects.select_related("stored").filter(run=run, since=run.since).first()
+    )
+    return found
+
+
+def read(run: Run, row: Checkpoint) -> Kept:
+    """Open a checkpoint.
+
+    Raises:
+        CheckpointError: `checkpoint.damaged`, whatever is wrong with it.
+    """
+    try:
+        with open_object(row.stored) as file:
+            stored = file.read()
+    except (OSError, DomainError):
+        raise CheckpointError("the checkpoint of this attempt cannot be read") from None
+    return from_bytes(stored, binding(run))
+
+
+def keep(run: Run, kept: Kept, lease: Lease) -> None:
+    """Replace the checkpoint, durably: afterwards the new one is there, before that the old one.
+
+    Raises:
+        CheckpointError: `checkpoint.not_written`, the storage refused (a full disk).
+        LostLeaseError: another worker holds the run's job; the old one stays.
+    """
+    try:
+        with ObjectWriter(run.tenant, "checkpoint") as writer:
+            writer.write(to_bytes(kept, binding(run)))
+            stored = writer.finish()
+    except OSError:
+        raise CheckpointError(
+            "the checkpoint could not be written: is the disk full?", code="checkpoint.not_written"
+        ) from None
+    try:
+        with transaction.atomic(durable=True):
+            lease.check()
+            old = Checkpoint.objects.select_for_update().filter(run=run).first()
+            stored.save(force_insert=True)
+            replaced = _replace(run, old, stored, kept, lease)
+    except BaseException:
+        discard(stored)
+        raise
+    if replaced is not None:
+        discard(replaced)
+
+
+def _replace(
+    run: Run, old: Checkpoint | None, stored: StoredObject, kept: Kept, lease: Lease
+) -> StoredObject | None:
+    said = {
+        "since": run.since,
+        "step": kept.step,
+        "stored": stored,
+        "job": lease.job_id,
+        "fence": lease.fence,
+    }
+    if old is None:
+        Checkpoint.objects.create(tenant_id=run.tenant_id, run=run, **said)
+        return None
+    replaced: StoredObject = StoredObject.objects.get(pk=old.stored_id)
+    for name, value in said.items():
+        setattr(old, name, value)
+    old.save()
+    StoredObject.objects.filter(pk=replaced.pk).delete()
+    return replaced
