@@ -23,6 +23,8 @@ _CHUNK: Final = 1 << 20
 _MODE: Final = 0o644
 _END: Final = struct.Struct("<4s4H2LH")  # end of central directory (APPNOTE 4.3.16)
 _END_SIGNATURE: Final = b"PK\x05\x06"
+_LOCAL_SIGNATURE: Final = b"PK\x03\x04"
+_LOCAL_SIZE: Final = 30  # of a member's own header, before its name (4.3.7)
 _MAX_COMMENT: Final = 0xFFFF
 _MAX_DIRECTORY: Final = MAX_FILES * 128  # a member of ours takes fewer than 100 bytes there
 _COMMENT_LENGTH: Final = struct.Struct("<H")  # its last field
@@ -145,6 +147,9 @@ def open_bundle(path: Path) -> Iterator[Source]:
     except OSError:
         raise BundleError("the bundle cannot be read") from None
     with file, _opened(file) as archive:
+        if not any(map(allowed_name, archive.namelist())) and _begins_as_ours(file):
+            # A directory of which nothing is left to read, before files that are a bundle's.
+            raise ProofError("the archive is damaged")
         _check_names(archive.namelist())
         _check_layout(file, archive)
         try:
@@ -160,9 +165,19 @@ def _opened(file: IO[bytes]) -> zipfile.ZipFile:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
         # zipfile cannot tell a changed archive from what never was one; the first bytes can.
         file.seek(0)
-        if file.read(4) == b"PK\x03\x04":
+        if file.read(4) == _LOCAL_SIGNATURE:
             raise ProofError("the archive is damaged") from error
         raise BundleError("the file is no bundle") from error
+
+
+def _begins_as_ours(file: IO[bytes]) -> bool:
+    """Whether the archive's first header names a file of a bundle."""
+    file.seek(0)
+    head = file.read(_LOCAL_SIZE)
+    if len(head) < _LOCAL_SIZE or head[:4] != _LOCAL_SIGNATURE:
+        return False
+    size = int.from_bytes(head[26:28], "little")
+    return allowed_name(file.read(size).decode("ascii", "replace"))
 
 
 def _check_directory_size(file: IO[bytes]) -> None:
