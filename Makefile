@@ -36,7 +36,7 @@ serve: install ## run the console, the API and the workers (PORT=8000)
 	$(BIN)/python manage.py serve --port $(PORT)
 
 test: install $(DEV_STAMP) ## run the suite on the embedded default (JOBS=auto)
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not services"
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not services and not slow"
 
 check: install $(DEV_STAMP) ## run every gate: style, types, layers, migrations, settings
 	$(BIN)/ruff check .

@@ -52,6 +52,7 @@ def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_task_reaches_a_worker(environment: dict[str, str]) -> None:
     """A job of a dataset that does not exist: the worker takes it, as its fence and owner show."""
     migrated = _python("manage.py", "migrate", "--verbosity", "0")

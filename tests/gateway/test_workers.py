@@ -25,7 +25,11 @@ from governance.scoping import across_tenants, tenant_scope
 from tests.factories.gateway import ROW, Shop, make_shop
 from tests.factories.processes import database_url
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(180),
+    pytest.mark.slow,
+]
 
 LAW = 5.0  # seconds
 # What a process does at the worst moment: it is gone, and nothing that it meant to do is done.

@@ -20,6 +20,8 @@ from tests.factories.datasets import approve_plan, profiled, upload
 from tests.factories.people import House, make_house
 from tests.factories.processes import forked
 
+pytestmark = pytest.mark.slow
+
 SCRIPT: Final = "governance/forked.py"
 SECRETS: Final = ("王小明", "John Carter", "11010518991231004X", "219-09-9990", "13800138000")
 # moment: groups that are sealed when the process dies, jobs that a second worker begins again

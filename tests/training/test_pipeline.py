@@ -546,6 +546,7 @@ def points_of(run: Run) -> list[RunPoint]:
         return list(RunPoint.objects.filter(run=run).order_by("step"))
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_killed_at_any_moment_nothing_is_charged_twice(
     home: Any,

@@ -90,10 +90,10 @@ def grows(finder: Finder, seed: str, length: int = LONG) -> float:
 
 def test_the_measure_tells_a_square_from_a_line() -> None:
     squares = Rule("squares", "PERSON", regex.compile(r"[0-9]+[X-Z]"), Gate.NUMBER, 0.9, 0.9)
-    # So long that what grows with the length alone is nothing beside the square.
-    assert grows(squares, "1", 2 * LONG) > RATIO
+    # A busy machine may stretch the short run of one measurement, hardly of three.
+    assert any(grows(squares, "1", 14_000) > RATIO for _ in range(3))
     line = Rule("line", "PERSON", regex.compile(r"(?<![0-9])[0-9]++[X-Z]"), Gate.NUMBER, 0.9, 0.9)
-    assert grows(line, "1", 2 * LONG) < RATIO
+    assert grows(line, "1", 14_000) < RATIO
 
 
 @st.composite
