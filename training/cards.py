@@ -18,8 +18,30 @@ from training.evaluation import EDGES, SMALLEST_GROUP, Measured, Metrics, NoisyC
 from training.features import Category, FeatureSpec
 from training.mechanisms import Mechanism, exact
 from training.renyi import check_delta, check_epsilon
+from training.units import Unit
 
 FORMAT: Final = "portcullis/card/1"
+_LANGUAGES: Final = ("en", "zh")
+_WHO: Final = {Unit.RECORD: "record", Unit.SUBJECT: "person"}
+_PROTECTED: Final = {
+    Unit.RECORD: "ε protects one record of the training table, not a person with several records",
+    Unit.SUBJECT: "ε protects a person with all of their records; rows of no known person were "
+    "not trained on",
+}
+# one, all the others, whose use is guessed at, with or without what
+_NAMED: Final = {
+    ("en", Unit.RECORD): ("record", "records", "your record was", "your record"),
+    ("en", Unit.SUBJECT): (
+        "person, however many records are theirs",
+        "persons' records",
+        "your records were",
+        "your records",
+    ),
+    ("zh", Unit.RECORD): ("任何一条记录", "记录", "您的记录", "您的记录"),
+    ("zh", Unit.SUBJECT): (
+        "任何一个人（无论有多少条记录）", "人的记录", "您的全部记录", "您的记录",
+    ),
+}  # fmt: skip
 
 
 def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
@@ -80,7 +102,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
         "evaluation": None if metrics is None else _evaluation(metrics, counts),
         "limits": [
             "scores are not calibrated against any population but the training table's",
-            "ε protects one record of the training table, not a person with several records",
+            _PROTECTED[plan.unit],
         ],
     }
 
@@ -118,9 +140,10 @@ def privacy(
             "training_records": [mechanism.as_dict() for mechanism in training],
             "held_out_records": [mechanism.as_dict() for mechanism in evaluation],
         },
-        "composition": "a record is trained on or held out, never both: parallel composition",
+        "composition": f"a {_WHO[plan.unit]} is trained on or held out, never both: "
+        "parallel composition",
         "promise": {
-            language: promise_in_words(config.epsilon, config.delta, language)
+            language: promise_in_words(config.epsilon, config.delta, language, plan.unit)
             for language in ("en", "zh")
         },
     }
@@ -166,7 +189,8 @@ def _measured(figure: Measured | None) -> dict[str, str] | None:
 
 def _evaluation(metrics: Metrics, counts: NoisyCounts | None) -> dict[str, Any]:
     return {
-        "rows": "held out by a keyed hash of the record id; training never read them",
+        "rows": "held out by a keyed hash of the record's place, or of its subject's pseudonym "
+        "where persons are protected, one row of each; training never read them",
         "release": "noisy counts"
         if counts is None
         else {
@@ -200,7 +224,9 @@ def _evaluation(metrics: Metrics, counts: NoisyCounts | None) -> dict[str, Any]:
     }
 
 
-def promise_in_words(epsilon: float, delta: float, language: str = "en") -> str:
+def promise_in_words(
+    epsilon: float, delta: float, language: str = "en", unit: Unit = Unit.RECORD
+) -> str:
     """What (ε, δ) promises one person, for a reader who knows no mathematics.
 
     With even odds beforehand, an observer who sees the model and knows every other record can be at
@@ -214,30 +240,31 @@ def promise_in_words(epsilon: float, delta: float, language: str = "en") -> str:
     """
     check_epsilon(epsilon)
     check_delta(delta)
+    one, all_other, yours, your = _NAMED[language, unit] if language in _LANGUAGES else ("",) * 4
     sure = 100 / (1 + math.exp(-epsilon))
     caught = 100 * min(1.0, math.exp(min(epsilon, 700.0)) * 0.01 + delta)
     once = f"{round(1 / delta):,}"
     match language:
         case "en":
             return (
-                f"ε = {epsilon:g} bounds what the model can reveal about any one record. Suppose "
-                "someone knows all the other records, sees the whole model, and begins with even "
-                "odds (50 %) on whether your record was used. After seeing the model they can be "
+                f"ε = {epsilon:g} bounds what the model can reveal about any one {one}. Suppose "
+                f"someone knows all the other {all_other}, sees the whole model, and begins with "
+                f"even odds (50 %) on whether {yours} used. After seeing the model they can be "
                 f"at most {sure:.1f} % sure, whatever else they know and however much they "
                 f"compute; δ = {exact(delta)} allows this bound to fail with a probability of "
                 f"about 1 in {once}. Put as a test: a detector that wrongly accuses 1 % of "
                 f"outsiders recognizes at most {caught:.1f} % of those who were in. It does not "
                 "promise that nothing can be learned about people like you: what the data say "
-                "about everyone, they say with or without your record."
+                f"about everyone, they say with or without {your}."
             )
         case "zh":
             return (
-                f"ε = {epsilon:g} 限定了模型最多能泄露任何一条记录的多少信息。假设有人掌握其余全部"
-                "记录、能看到整个模型，并且事先认为您的记录参与训练的可能性是一半（50%）。看过模型"
+                f"ε = {epsilon:g} 限定了模型最多能泄露{one}的多少信息。假设有人掌握其余全部"
+                f"{all_other}、能看到整个模型，并且事先认为{yours}参与训练的可能性是一半（50%）。看过模型"
                 f"之后，无论他还知道什么、计算能力多强，他的把握最多升到 {sure:.1f}%；"
                 f"δ = {exact(delta)} 表示这一上限失效的概率约为 {once} 分之一。换成检验的说法："
                 f"一个会误判 1% 局外人的探测方法，最多只能认出 {caught:.1f}% 真正在数据中的人。"
-                "它并不保证别人无法了解与您相似的人群：数据整体呈现的规律，有没有您的记录都一样。"
+                "它并不保证别人无法了解与您相似的人群：数据整体呈现的规律，有没有{your}都一样。"
             )
         case _:
             raise ConfigError("the promise is written in en and zh", code="run.language_unknown")

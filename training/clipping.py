@@ -59,8 +59,13 @@ class ClippedSum:
 class ClippingPass(Protocol):
     """Steps 2 to 4 for one network."""
 
-    def sum(self, features: torch.Tensor, labels: torch.Tensor) -> ClippedSum:
+    def sum(
+        self, features: torch.Tensor, labels: torch.Tensor, shares: torch.Tensor | None = None
+    ) -> ClippedSum:
         """Clipped sums over (B, …) features and (B,) labels; B may be 0.
+
+        With (B,) `shares`, each record's clipped vector is multiplied by its share: so a person's
+        records, whose shares add up to 1, have a sum of norm at most C (`training.units`).
 
         Raises:
             EngineError: `engine.loss_shape`, the loss is not (B,). With (B, 1) the coefficients
@@ -94,14 +99,20 @@ class _Bounds:
 
     max_grad_norm: float
 
-    def weights(self, norms: torch.Tensor) -> torch.Tensor:
-        """(B,) factors c that bring gradients of these norms within the gradient's share of C."""
-        bound = self.max_grad_norm * math.sqrt(1 - LOSS_SHARE**2) * _ROUNDING
-        return (bound / norms.clamp(min=_SMALLEST_NORM)).clamp(max=1.0)
+    def weights(self, norms: torch.Tensor, shares: torch.Tensor | None) -> torch.Tensor:
+        """(B,) factors c that bring gradients of these norms within the gradient's share of C.
 
-    def loss(self, losses: torch.Tensor) -> float:
-        """The sum of losses, each clipped to the loss's share of C."""
+        Times the records' shares, where they have shares.
+        """
+        bound = self.max_grad_norm * math.sqrt(1 - LOSS_SHARE**2) * _ROUNDING
+        within = (bound / norms.clamp(min=_SMALLEST_NORM)).clamp(max=1.0)
+        return within if shares is None else within * shares
+
+    def loss(self, losses: torch.Tensor, shares: torch.Tensor | None) -> float:
+        """The sum of losses, each clipped to the loss's share of C, times its record's share."""
         bounded = losses.detach().double().clamp(min=0.0, max=LOSS_CEILING)
+        if shares is not None:
+            bounded = bounded * shares
         return float(bounded.sum()) * self.max_grad_norm * LOSS_SHARE / LOSS_CEILING
 
 
@@ -173,21 +184,28 @@ class ClosedForm:
     def close(self) -> None:
         """See `ClippingPass`. There is nothing to remove."""
 
-    def sum(self, features: torch.Tensor, labels: torch.Tensor) -> ClippedSum:
+    def sum(
+        self, features: torch.Tensor, labels: torch.Tensor, shares: torch.Tensor | None = None
+    ) -> ClippedSum:
         """See `ClippingPass`."""
         total = torch.zeros(self._size, dtype=torch.float64)
         loss, refused = 0.0, 0
         chunk = IMAGES if self._images else PHYSICAL
         for start in range(0, len(features), chunk):
             rows, targets = features[start : start + chunk], labels[start : start + chunk]
+            of_whom = None if shares is None else shares[start : start + chunk]
             with torch.no_grad():
-                of_these, bad = self._add(rows, targets, total)
+                of_these, bad = self._add(rows, targets, of_whom, total)
             loss += of_these
             refused += bad
         return ClippedSum(total.numpy(), loss, refused)
 
     def _add(
-        self, rows: torch.Tensor, targets: torch.Tensor, total: torch.Tensor
+        self,
+        rows: torch.Tensor,
+        targets: torch.Tensor,
+        shares: torch.Tensor | None,
+        total: torch.Tensor,
     ) -> tuple[float, int]:
         """Add a chunk's clipped gradients to `total`; its loss, and how many were refused."""
         steps: list[_Step] = []
@@ -213,13 +231,14 @@ class ClosedForm:
             refused = int((~finite).sum())
             losses, squares = losses[finite], squares[finite]
             gradients = [part.only(finite) for part in gradients]
-        weights = self._bounds.weights(squares.sqrt())
+            shares = None if shares is None else shares[finite]
+        weights = self._bounds.weights(squares.sqrt(), shares)
         start = 0
         for part in reversed(gradients):
             for found in part.sums(weights):
                 total[start : start + found.numel()] += found.reshape(-1)
                 start += found.numel()
-        return self._bounds.loss(losses), refused
+        return self._bounds.loss(losses, shares), refused
 
     def _loss_and_signal(
         self, logits: torch.Tensor, targets: torch.Tensor
@@ -406,7 +425,9 @@ class Hooked:
         """See `ClippingPass`."""
         self._hooked.to_standard_module()
 
-    def sum(self, features: torch.Tensor, labels: torch.Tensor) -> ClippedSum:
+    def sum(
+        self, features: torch.Tensor, labels: torch.Tensor, shares: torch.Tensor | None = None
+    ) -> ClippedSum:
         """See `ClippingPass`."""
         size = sum(p.numel() for p in self._parameters)
         total, loss_total, refused = np.zeros(size), 0.0, 0
@@ -414,6 +435,7 @@ class Hooked:
             # Opacus' hooks expect inputs that require gradients, and warn otherwise.
             rows = features[start : start + PHYSICAL].detach().requires_grad_()
             targets = labels[start : start + PHYSICAL]
+            of_whom = None if shares is None else shares[start : start + PHYSICAL]
             losses, norms = self._norms(rows, targets)
             self._hooked.disable_hooks()  # what follows must leave no activations behind
             finite = torch.isfinite(losses) & torch.isfinite(norms)
@@ -426,10 +448,11 @@ class Hooked:
                 if not len(rows):
                     continue
                 losses = self._losses(rows, targets)
-            weights = self._bounds.weights(norms)
+                of_whom = None if of_whom is None else of_whom[finite]
+            weights = self._bounds.weights(norms, of_whom)
             gradients = torch.autograd.grad((losses * weights).sum(), self._parameters)
             total += torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
-            loss_total += self._bounds.loss(losses)
+            loss_total += self._bounds.loss(losses, of_whom)
         return ClippedSum(total, loss_total, refused)
 
     def _losses(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

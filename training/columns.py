@@ -15,6 +15,8 @@ from governance.recognition.plan import ColumnPlan, Declared, Kind, PlannedColum
 # A typed column that was made coarser is a quasi-identifier: it may be learned from where the
 # steward declared it, never by default. Every other operator leaves what stands for one person.
 _COARSENED: Final = "generalize"
+# What tells persons apart, or at worst joins two of them; never makes two out of one.
+_FAITHFUL: Final = frozenset({"keep", "pseudonym", "surrogate", "token"})
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,21 @@ def columns_of(version: DatasetVersion) -> Columns:
         else:
             barred[column.name] = rule
     return Columns(tuple(usable), barred)
+
+
+def subject_of(version: DatasetVersion) -> PlannedColumn | None:
+    """The column of a version that says whose each row is; None where none can be told by it.
+
+    Raises:
+        PlanError: the stored plan does not read as one.
+    """
+    plan = ColumnPlan.from_dict(version.plan.as_json())
+    for column in plan.columns:
+        named = column.name == version.dataset.subject_column
+        if column.declared is Declared.SUBJECT or (named and column.declared is None):
+            faithful = str(column.operator.get("operator", "")) in _FAITHFUL
+            return column if faithful else None
+    return None
 
 
 def _barred_by(column: PlannedColumn, subject_column: str, declared: frozenset[str]) -> str | None:

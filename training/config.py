@@ -19,9 +19,9 @@ from training.errors import ConfigError
 from training.mechanisms import WHOLE, Mechanism, Purpose, exact
 from training.randomness import Source
 from training.renyi import check_delta, check_epsilon
+from training.units import Unit
 
 ADJACENCY: Final = "zero-out"
-UNIT: Final = "record"
 # One record's vector is its gradient and its loss, together clipped to C (see training.dpsgd).
 LOSS_SHARE: Final = 0.1
 LOSS_CEILING: Final = 4.0
@@ -92,7 +92,7 @@ class TrainingConfig:
     init_seed: int = 0
     guarantee: Guarantee = Guarantee.DP
     adjacency: str = ADJACENCY
-    unit: str = UNIT
+    unit: Unit = Unit.RECORD
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -101,8 +101,6 @@ class TrainingConfig:
         self._check_optimization()
         if self.adjacency != ADJACENCY:
             raise _refuse("adjacency", f"only {ADJACENCY} adjacency is implemented")
-        if self.unit != UNIT:
-            raise _refuse("unit", f"only the privacy unit {UNIT} is implemented")
 
     def _check_network(self) -> None:
         if self.model is ModelKind.LINEAR:
@@ -238,7 +236,7 @@ _READERS: Final[dict[str, Any]] = {
     "init_seed": _integer,
     "guarantee": Guarantee,
     "adjacency": _text,
-    "unit": _text,
+    "unit": Unit,
 }
 
 
@@ -247,11 +245,11 @@ class Plan:
     """What runs. Generates the sampler, the noise and the accounting event from the same numbers.
 
     Attributes:
-        rows: public number N of training rows.
-        sampling: inclusion probability q of a record, as an integer out of 2**32.
+        rows: public number N of training rows, by which q and the divisor are set.
+        sampling: inclusion probability q of a unit, as an integer out of 2**32.
         steps: number of steps T.
         noise_multiplier: σ. Zero only where the guarantee is not `dp`.
-        max_grad_norm: clipping norm C of one record's whole vector.
+        max_grad_norm: clipping norm C of one unit's whole vector.
         guarantee, adjacency, unit: as in `TrainingConfig`.
         paid: mechanisms that touched the same rows before training.
     """
@@ -263,7 +261,7 @@ class Plan:
     max_grad_norm: float
     guarantee: Guarantee = Guarantee.DP
     adjacency: str = ADJACENCY
-    unit: str = UNIT
+    unit: Unit = Unit.RECORD
     paid: tuple[Mechanism, ...] = ()
 
     def __post_init__(self) -> None:
@@ -288,9 +286,9 @@ class Plan:
         """q·N: the constant by which every noisy sum is divided. Public, whatever was drawn."""
         return self.sample_rate * self.rows
 
-    def sample(self, source: Source, rows: int) -> npt.NDArray[np.intp]:
-        """Indexes of one Poisson draw over `rows` stored rows: each is in with probability q."""
-        return np.flatnonzero(source.bernoulli(self.sampling, rows))
+    def sample(self, source: Source, units: int) -> npt.NDArray[np.intp]:
+        """Indexes of one Poisson draw over `units` stored units: each is in with probability q."""
+        return np.flatnonzero(source.bernoulli(self.sampling, units))
 
     def noise(self, source: Source, count: int) -> npt.NDArray[np.float64]:
         """`count` independent draws of N(0, (σC)²)."""
@@ -334,7 +332,7 @@ class Plan:
             "divisor": exact(self.divisor),
             "guarantee": self.guarantee.value,
             "adjacency": self.adjacency,
-            "unit": self.unit,
+            "unit": self.unit.value,
             "paid": [mechanism.as_dict() for mechanism in self.paid],
         }
 
@@ -354,7 +352,7 @@ class Plan:
                 max_grad_norm=_number(stored["max_grad_norm"]),
                 guarantee=Guarantee(stored["guarantee"]),
                 adjacency=_text(stored["adjacency"]),
-                unit=_text(stored["unit"]),
+                unit=Unit(stored["unit"]),
                 paid=tuple(Mechanism.from_dict(item) for item in stored["paid"]),
             )
         except (KeyError, TypeError, ValueError):

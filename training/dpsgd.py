@@ -3,11 +3,13 @@
 Abadi et al., arXiv 1607.00133, with Poisson sampling done as it is accounted.
 The records are one tensor in memory. For each of the plan's T steps:
 
-    1. sample    every record is in the batch with probability q, by its own secure coin (Poisson);
+    1. sample    every unit, a record or a person with all of their records, is in the batch with
+                 probability q, by its own secure coin (Poisson);
     2. gradient  each sampled record's loss and gradient norm (`training.clipping`);
     3. clip      a record's vector is its gradient and, as one more coordinate, its scaled loss; the
                  vector has norm at most C; a record whose loss or norm is not finite adds 0;
-    4. sum       over the batch. An empty batch sums to zero and is a step like any other;
+    4. sum       over the batch; a person's records count as their mean (`training.units`). An empty
+                 batch sums to zero and is a step like any other;
     5. noise     N(0, (σC)²) is added to every coordinate, loss included, from the secure source;
     6. divide    by the public constant q·N, never by the number of records drawn;
     7. step      optimizer, momentum and weight averaging see only the noisy mean: post-processing.
@@ -39,9 +41,12 @@ from training.clipping import LossFunction, clipping_pass
 from training.config import LOSS_CEILING, LOSS_SHARE, Guarantee, Optimizer, Plan, TrainingConfig
 from training.errors import EngineError
 from training.randomness import Secret
+from training.units import Unit, Units
 
 BLOCK: Final = 20  # steps
-_Drawn = tuple[torch.Tensor, npt.NDArray[np.float64]]
+
+# Indexes of rows, their shares where persons are drawn, and the noise.
+_Drawn = tuple[torch.Tensor, torch.Tensor | None, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     cancelled: Callable[[], bool] = lambda: False,
     block: int = BLOCK,
     loss: LossFunction = binary_loss,
+    units: Units | None = None,
     after: Snapshot | None = None,
     paid: int = 0,
 ) -> Trained:
@@ -121,8 +127,8 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
 
     Args:
         network: a plain module whose layers Opacus supports; left without hooks.
-        features: (n, …) float32, n at most the plan's public N (rows without a usable label are
-            left out; N still counts them).
+        features: (n, …) float32 (rows without a usable label are left out; the plan's public N
+            still counts them). Where every record is a unit, n is at most N.
         labels: (n,) float32.
         plan: q, T, σ, C and the divisor.
         config: optimizer and averaging; neither can weaken the plan.
@@ -134,6 +140,7 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         cancelled: asked before each block.
         block: steps a block.
         loss: one loss a record, shape (B,).
+        units: whose the n rows are; None where every record is a unit.
         after: where an earlier worker stopped, with the same plan, config, secret and records.
         paid: steps that the ledger holds already; those after the snapshot are run again as they
             were.
@@ -144,7 +151,7 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     Raises:
         EngineError: shapes do not fit, or the weights became non-finite.
     """
-    _check(features, labels, plan)
+    _check(features, labels, plan, units)
     state = _State(network, plan, config)
     curve: list[Progress] = []
     done = 0
@@ -152,7 +159,8 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         state.restore(after.tensors)
         done, curve = after.step, list(after.curve)
     clipping = clipping_pass(network, loss, plan.max_grad_norm)
-    draws = _Draws(plan, secret, records=len(features), size=state.size + 1)
+    of_whom = len(features) if units is None else units
+    draws = _Draws(plan, secret, of_whom, size=state.size + 1)
     loss_unit = plan.divisor * plan.max_grad_norm * LOSS_SHARE / LOSS_CEILING
     threads = torch.get_num_threads()
     if clipping.light(plan.divisor):
@@ -164,8 +172,8 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
                 on_block(unpaid)
             noisy_loss = 0.0
             for number in range(done + 1, done + ahead + 1):
-                drawn, noise = draws.of(number)  # 1. (b,) indexes; and for 5. (P + 1,)
-                clipped = clipping.sum(features[drawn], labels[drawn])  # 2. 3. 4.
+                drawn, shares, noise = draws.of(number)  # 1. (b,) indexes; and for 5. (P + 1,)
+                clipped = clipping.sum(features[drawn], labels[drawn], shares)  # 2. 3. 4.
                 mean = (clipped.gradient + noise[1:]) / plan.divisor  # 6. float64 until here
                 noisy_loss += (clipped.loss + float(noise[0])) / loss_unit
                 state.step(number, mean)  # 7.
@@ -182,10 +190,14 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     return Trained(state.result(), done, done < plan.steps, tuple(curve))
 
 
-def _check(features: torch.Tensor, labels: torch.Tensor, plan: Plan) -> None:
+def _check(features: torch.Tensor, labels: torch.Tensor, plan: Plan, units: Units | None) -> None:
     if features.ndim < 2 or labels.shape != (len(features),):  # noqa: PLR2004 - a table, images
         raise EngineError("features must be (n, …) and labels (n,)", code="engine.shape")
-    if len(features) > plan.rows:
+    if (units is None) is (plan.unit is Unit.SUBJECT):
+        raise EngineError("the plan's unit and the rows' are not the same", code="engine.unit")
+    if units is not None and len(units.rows) != len(features):
+        raise EngineError("every row must be somebody's", code="engine.shape")
+    if units is None and len(features) > plan.rows:
         raise EngineError("there are more rows than the plan's public count", code="engine.shape")
     if plan.guarantee is Guarantee.DP and plan.noise_multiplier <= 0:
         raise EngineError("a DP plan without noise", code="engine.no_noise")
@@ -194,14 +206,14 @@ def _check(features: torch.Tensor, labels: torch.Tensor, plan: Plan) -> None:
 class _Draws:
     """Coins and noise of each step, made by another thread while the step before is computed."""
 
-    def __init__(self, plan: Plan, secret: Secret, *, records: int, size: int) -> None:
+    def __init__(self, plan: Plan, secret: Secret, of: int | Units, *, size: int) -> None:
         self._plan, self._secret = plan, secret
-        self._records, self._size = records, size
+        self._of, self._size = of, size
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="draws")
         self._next: tuple[int, Future[_Drawn]] | None = None
 
     def of(self, number: int) -> _Drawn:
-        """Indexes of the records that are in step `number`, and its noise."""
+        """The records that are in step `number`, by index, with their shares; and its noise."""
         if self._next is not None and self._next[0] == number:
             drawn = self._next[1].result()
         else:
@@ -216,8 +228,13 @@ class _Draws:
 
     def _make(self, number: int) -> _Drawn:
         source = self._secret.step(number)
-        indexes = self._plan.sample(source, self._records)
-        return torch.from_numpy(indexes), self._plan.noise(source, self._size)
+        shares = None
+        if isinstance(self._of, Units):
+            indexes, parts = self._of.expand(self._plan.sample(source, len(self._of)))
+            shares = torch.from_numpy(parts)
+        else:
+            indexes = self._plan.sample(source, self._of)
+        return torch.from_numpy(indexes), shares, self._plan.noise(source, self._size)
 
 
 class _State:

@@ -26,8 +26,9 @@ from governance.models import Dataset
 from training.charges import Charge, cost
 from training.errors import BudgetError, LedgerError
 from training.mechanisms import Purpose, exact
-from training.models import Budget, BudgetEntry, Guarantee, LedgerKind, Run
+from training.models import Budget, BudgetEntry, Guarantee, LedgerKind, PrivacyUnit, Run
 from training.renyi import check_epsilon
+from training.units import Unit
 
 
 @dataclass
@@ -60,6 +61,8 @@ class Account:
 def budget_of(dataset: Dataset) -> Budget:
     """The budget of a dataset, locked, made at its first use with the settings' cap and δ.
 
+    Where the dataset names a subject column, it protects persons, else records.
+
     Called inside an action: what else is asked of the same dataset waits until it commits.
     """
     budget: Budget
@@ -69,9 +72,18 @@ def budget_of(dataset: Dataset) -> Budget:
             "tenant_id": dataset.tenant_id,
             "epsilon_cap": Decimal(str(settings.DEFAULT_EPSILON_CAP)),
             "delta": Decimal(exact(settings.DEFAULT_DELTA)),
+            "unit": PrivacyUnit(protects(dataset).value),
         },
     )
     return budget
+
+
+def protects(dataset: Dataset) -> Unit:
+    """Whom a dataset's budget protects, or would if it had one."""
+    budget = Budget.objects.filter(dataset=dataset).first()
+    if budget is not None:
+        return Unit(budget.unit)
+    return Unit.SUBJECT if dataset.subject_column else Unit.RECORD
 
 
 def accounts(budget: Budget) -> dict[tuple[UUID, int], Account]:
@@ -205,6 +217,7 @@ class Statement:
 
     Attributes:
         cap, delta: the limits.
+        unit: whom the figures are about.
         asked: ε of everything that was ever reserved.
         spent: ε of everything that was ever written ahead.
         reserved: how much more it would be if every open attempt ran to its end.
@@ -215,6 +228,7 @@ class Statement:
 
     cap: float
     delta: float
+    unit: str
     asked: float
     spent: float
     reserved: float
@@ -227,6 +241,7 @@ class Statement:
         return {
             "epsilon_cap": decimal(self.cap),
             "delta": exact(self.delta),
+            "unit": self.unit,
             "epsilon_asked": decimal(self.asked),
             "epsilon_spent": decimal(self.spent),
             "epsilon_reserved": decimal(self.reserved),
@@ -259,6 +274,7 @@ def statement(budget: Budget) -> Statement:
     return Statement(
         cap=cap,
         delta=delta,
+        unit=budget.unit,
         asked=_total((one.reserved for one in known.values()), delta),
         spent=spent,
         reserved=due - spent,

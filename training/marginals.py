@@ -17,9 +17,10 @@ import numpy.typing as npt
 import polars as pl
 
 from training.bounds import edges
-from training.features import number
+from training.features import column_of, number
 from training.mechanisms import Mechanism
 from training.randomness import Source
+from training.units import First
 
 BINS: Final = 32
 Counts = npt.NDArray[np.float64]
@@ -84,18 +85,26 @@ def bins_of(declared: Mapping[str, Any], *, numeric: bool) -> Bins | None:
 
 
 def noisy_marginals(
-    frames: Iterable[pl.DataFrame], bins: Mapping[str, Bins], mechanism: Mechanism, source: Source
+    frames: Iterable[pl.DataFrame],
+    bins: Mapping[str, Bins],
+    mechanism: Mechanism,
+    source: Source,
+    subject: str | None = None,
 ) -> dict[str, Counts]:
-    """The one release, over every row.
+    """The one release, over every row, or over the first row of each person.
 
     Args:
         frames: the version's rows.
         bins: the k columns; at least one.
         mechanism: its noise multiplier is relative to the sensitivity √k.
         source: secure randomness.
+        subject: the column that tells persons apart, where they are the privacy unit.
     """
+    first = First()
     totals = {name: np.zeros(len(known)) for name, known in bins.items()}
-    for frame in frames:
+    for read in frames:
+        chosen = None if subject is None else first.of(column_of(read, subject))
+        frame = read if chosen is None else read.filter(pl.Series(chosen))
         for name, known in bins.items():
             totals[name] += known.count(frame[name].cast(pl.String).to_list())
     sigma = mechanism.noise_multiplier * math.sqrt(len(bins))

@@ -23,13 +23,24 @@ class Guarantee(models.TextChoices):
     WAIVED = "waived", _("waived by two people: no guarantee")
 
 
+class PrivacyUnit(models.TextChoices):
+    """What a budget's figures are about: `training.units.Unit`."""
+
+    RECORD = "record", _("one record")
+    SUBJECT = "subject", _("one person, with all of their records")
+
+
 class Budget(TenantOwned):
-    """The privacy budget of a dataset and all its versions: one cap, one δ."""
+    """The privacy budget of a dataset and all its versions: one cap, one δ, one unit."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     dataset = models.OneToOneField(Dataset, on_delete=models.PROTECT, related_name="budget")
     epsilon_cap = models.DecimalField(_("ε cap"), max_digits=12, decimal_places=6)
     delta = models.DecimalField(_("δ"), max_digits=18, decimal_places=15)
+    # Of every figure: what costs a record ε would cost a person with several records more.
+    unit = models.CharField(
+        _("privacy unit"), max_length=10, choices=PrivacyUnit.choices, default=PrivacyUnit.RECORD
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

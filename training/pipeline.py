@@ -61,9 +61,10 @@ from training.features import FeatureSpec, column_of
 from training.mechanisms import Mechanism, Purpose
 from training.models import Run, RunPoint, RunState
 from training.networks import build
-from training.planning import check_unchanged, with_features
+from training.planning import check_subject, check_unchanged, with_features
 from training.randomness import fresh_secret
-from training.split import held_out_rows
+from training.split import held_out_rows, held_out_subjects
+from training.units import First, Unit, Units, known, numbered
 from training.write_ahead import write_ahead
 
 CLAIMS: Final = 3  # workers that an attempt may cost before it wrote anything
@@ -122,9 +123,17 @@ def _stop(run: Run, lease: Lease, state: RunState, code: str) -> None:
 
 @dataclass(frozen=True)
 class _Rows:
-    """A sealed version's rows in the clear, split."""
+    """A sealed version's rows in the clear, split.
+
+    Attributes:
+        train: those to train on, and `owners` (n,) whose each is; None where each is a unit.
+        counted: of them one a unit, for what counts rows.
+        held_out: the others, one a unit.
+    """
 
     train: pl.DataFrame
+    owners: npt.NDArray[np.int64] | None
+    counted: pl.DataFrame
     held_out: pl.DataFrame
 
 
@@ -167,9 +176,9 @@ class _Attempt:
                 checkpoints.keep(self.run, self.kept, self.lease)
             self._beat("read", 0)
             rows = self._read(declared)
-            spec = self._complete(declared, rows.train)
+            spec = self._complete(declared, rows.counted)
             network = build(self.config, spec.width)
-            trained = self._train(network, spec, rows.train)
+            trained = self._train(network, spec, rows)
             if trained.stopped:
                 raise _Cancelled
             self._beat("evaluate", trained.executed)
@@ -204,17 +213,35 @@ class _Attempt:
             _log.info("%s goes on from step %d", self.run.reference, self.kept.step)
 
     def _read(self, declared: Declared) -> _Rows:
-        """The columns that the run needs, of the sealed version, split by the public split."""
+        """The columns that the run needs, of the sealed version, split as ever."""
         version = self.run.version
         features = [feature.name for feature in declared.features]
-        needed = list(dict.fromkeys([*features, declared.target.column, *declared.groups]))
+        by_person = self.plan.unit is Unit.SUBJECT
+        subject = check_subject(version) if by_person else None
+        needed = list(
+            dict.fromkeys(
+                [*features, declared.target.column, *declared.groups]
+                + ([] if subject is None else [subject])
+            )
+        )
         table = pl.concat(frame.select(needed) for frame in frames(version))
         if len(table) != version.rows:
             raise RunRefusedError(
                 "the sealed rows are not as many as the version says", code="run.rows_differ"
             )
-        mask = pl.Series(held_out_rows(version.dataset_id, version.rows))
-        return _Rows(table.filter(~mask), table.filter(mask))
+        if subject is None:
+            mask = held_out_rows(version.dataset_id, version.rows)
+            train = table.filter(pl.Series(~mask))
+            return _Rows(train, None, train, table.filter(pl.Series(mask)))
+        people = column_of(table, subject)
+        usable, mask = known(people), held_out_subjects(version.dataset_id, people)
+        first = First().of(people)  # a person is in one part, so first of all is first of the part
+        return _Rows(
+            table.filter(pl.Series(usable & ~mask)),
+            numbered(people)[usable & ~mask],
+            table.filter(pl.Series(first & ~mask)),
+            table.filter(pl.Series(first & mask)),
+        )
 
     def _complete(self, declared: Declared, rows: pl.DataFrame) -> FeatureSpec:
         """The specification; bounds that nobody declared are bought first."""
@@ -230,10 +257,11 @@ class _Attempt:
         self.kept = replace(self.kept, spec=spec)
         return spec
 
-    def _train(self, network: nn.Module, spec: FeatureSpec, rows: pl.DataFrame) -> Trained:
-        labels = torch.from_numpy(spec.encode_target(rows))
+    def _train(self, network: nn.Module, spec: FeatureSpec, rows: _Rows) -> Trained:
+        labels = torch.from_numpy(spec.encode_target(rows.train))
         usable = torch.isfinite(labels)  # the plan's public N still counts the others
-        features = torch.from_numpy(spec.encode(rows))[usable]
+        features = torch.from_numpy(spec.encode(rows.train))[usable]
+        units = None if rows.owners is None else Units.of(rows.owners[usable.numpy()])
         done = self.kept.step
         for shown in () if self.kept.snapshot is None else self.kept.snapshot.curve:
             self._draw(shown)  # a worker may have died between keeping a block and showing it
@@ -253,6 +281,7 @@ class _Attempt:
             plan=self.plan,
             config=self.config,
             secret=self.kept.secret,
+            units=units,
             on_block=on_block,
             on_kept=self._keep,
             on_progress=on_progress,

@@ -13,14 +13,16 @@ from typing import Any, Final
 from governance.models import DatasetVersion
 from training.bounds import SHARE
 from training.charges import Charge, Part
-from training.columns import columns_of, within
+from training.columns import columns_of, subject_of, within
 from training.config import Guarantee, ModelKind, Plan, TrainingConfig
 from training.declarations import Declared, read_declarations
-from training.errors import ConfigError, RunRefusedError
+from training.errors import ConfigError, FeatureError, RunRefusedError
 from training.features import FeatureSpec
 from training.mechanisms import Mechanism, Purpose
-from training.models import Run
+from training.models import BudgetEntry, Run
+from training.split import SHARE as HELD_OUT
 from training.split import held_out_rows
+from training.units import Unit
 
 # What an engineer may choose; the rest follows from the request, the budget and the data's
 # declaration.
@@ -50,6 +52,7 @@ class Request:
         delta: δ of the dataset.
         model: which network.
         guarantee: what is promised.
+        unit: to whom.
         chosen: fields of `TrainingConfig` out of `CHOICES`.
     """
 
@@ -59,6 +62,7 @@ class Request:
     delta: float
     model: ModelKind
     guarantee: Guarantee
+    unit: Unit
     chosen: Mapping[str, object]
 
 
@@ -105,13 +109,14 @@ def prepare(version: DatasetVersion, request: Request) -> Prepared:
     Raises:
         ConfigError: `run.target_missing`, or a parameter is out of range.
         FeatureError: a declaration does not fit the version.
-        RunRefusedError: `run.target_barred`, `run.rows_differ`.
+        RunRefusedError: `run.target_barred`, `run.rows_differ`, `run.subject_unreadable`,
+            `run.subject_changed`.
         BudgetError: `budget.unreachable`.
     """
     from training.accounting import make_plan  # noqa: PLC0415  # loads torch: seconds
 
     declared, barred = read_features(version, request.target, request.positive)
-    rows = training_rows(version)
+    rows = training_units(version, request.unit)
     unknown = set(request.chosen) - CHOICES
     if unknown:
         raise ConfigError("this field cannot be chosen", pointer="/config")
@@ -122,6 +127,7 @@ def prepare(version: DatasetVersion, request: Request) -> Prepared:
         features=open_digest(declared),
         model=request.model,
         guarantee=request.guarantee,
+        unit=request.unit,
     )
     config = TrainingConfig.from_dict({**base.as_dict(), **request.chosen})
     plan = make_plan(config, rows, before=_bounds(declared, config))
@@ -174,6 +180,59 @@ def check_unchanged(run: Run) -> Declared:
             code="run.declarations_changed",
         )
     return declared
+
+
+def training_units(version: DatasetVersion, unit: Unit) -> int:
+    """Public number N of units that are trained on, by which q and the divisor are set.
+
+    Of records, how many the public split leaves. How many persons there are is not read off the
+    rows: the steward may declare it (`subjects`); else N is as for records, which is too many, so
+    that steps are smaller than they could be. It changes no guarantee.
+
+    Raises:
+        FeatureError: what was declared is no number of persons that the rows can be of.
+        RunRefusedError: `run.rows_differ`, `run.subject_unreadable`, `run.subject_changed`.
+    """
+    if unit is Unit.RECORD:
+        return training_rows(version)
+    check_subject(version)
+    declared = version.dataset.declarations.get("subjects", version.rows)
+    if isinstance(declared, bool) or not isinstance(declared, int):
+        raise FeatureError("how many subjects there are is an integer", pointer="/subjects")
+    if not 0 < declared <= version.rows:
+        raise FeatureError("there are 1 to as many subjects as rows", pointer="/subjects")
+    return max(1, round(declared * (1 - HELD_OUT)))
+
+
+def check_subject(version: DatasetVersion) -> str:
+    """The column that tells whose each row is, the same in every version that was trained on.
+
+    A person whose pseudonym changed from version to version could be trained on in one and held
+    out in another; then charges to the two parts would add up.
+
+    Raises:
+        RunRefusedError: `run.subject_unreadable`: no column tells persons apart, as its operator
+            left it; `run.subject_changed`: another operator than in a version that was trained on.
+    """
+    column = subject_of(version)
+    if column is None:
+        raise RunRefusedError(
+            "the subject column does not tell persons apart any more: treat it with a pseudonym, "
+            "a surrogate or a token",
+            code="run.subject_unreadable",
+        )
+    touched = BudgetEntry.objects.filter(budget__dataset_id=version.dataset_id)
+    others = DatasetVersion.objects.filter(
+        pk__in=touched.values("run__version"), dataset_id=version.dataset_id
+    ).exclude(pk=version.pk)
+    for other in others.select_related("plan", "dataset"):
+        before = subject_of(other)
+        if before is None or (before.name, before.operator) != (column.name, column.operator):
+            raise RunRefusedError(
+                "persons are called otherwise here than in a version that was trained on",
+                code="run.subject_changed",
+            )
+    return column.name
 
 
 def training_rows(version: DatasetVersion) -> int:

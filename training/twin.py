@@ -36,11 +36,13 @@ from training.accounting import calibrate
 from training.actions.twins import Drawn, begin_twin, finish_twin, stop_twin
 from training.charges import Charge, Part
 from training.errors import ConfigError, LedgerError, RunRefusedError
+from training.ledger import protects
 from training.marginals import Bins, Counts, bins_of, noisy_marginals
 from training.mechanisms import WHOLE, Mechanism, Purpose
 from training.models import Budget, Run, RunState
-from training.planning import parse_epsilon
+from training.planning import check_subject, parse_epsilon
 from training.randomness import secure_source
+from training.units import Unit
 from training.write_ahead import write_ahead
 
 MOST_ROWS: Final = 10_000_000
@@ -74,7 +76,8 @@ def synthesize(
     Raises:
         InvalidError: `twin.rows_invalid`, `file.exists`, `file.unwritable`.
         ConfigError: `run.epsilon_invalid`, `run.delta_invalid`.
-        RunRefusedError: `twin.nothing_public`, `twin.epsilon_over`.
+        RunRefusedError: `twin.nothing_public`, `twin.epsilon_over`, `run.subject_unreadable`,
+            `run.subject_changed`.
         BudgetError: `budget.exceeded`, `budget.unreachable`.
     """
     if not 0 < rows <= MOST_ROWS:
@@ -149,12 +152,15 @@ def _measured(
     mechanism = Mechanism(sigma, purpose=Purpose.TWIN)
     # Every row is read: those that runs train on, and those that they hold out.
     charges = [Charge(mechanism, part) for part in Part]
+    subject = check_subject(version) if protects(version.dataset) is Unit.SUBJECT else None
     run = begin_twin(actor, version, epsilon=asked, charges=charges)
     if run is None:
         raise LedgerError("nothing was reserved for this twin", code="ledger.not_reserved")
     try:
         write_ahead(run, run.attempt, charges, _Open(run))
-        return run, noisy_marginals(frames(version), bins, mechanism, secure_source())
+        return run, noisy_marginals(
+            frames(version), bins, mechanism, secure_source(), subject=subject
+        )
     except BaseException:
         stop_twin(actor, version, run=run)
         raise

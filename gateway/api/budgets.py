@@ -26,7 +26,7 @@ class BudgetShown(serializers.ModelSerializer[Budget]):
 
     class Meta:
         model = Budget
-        fields: tuple[str, ...] = ("id", "dataset", "epsilon_cap", "delta", "created_at")
+        fields: tuple[str, ...] = ("id", "dataset", "epsilon_cap", "delta", "unit", "created_at")
 
 
 class BudgetDetail(BudgetShown):

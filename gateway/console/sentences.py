@@ -207,6 +207,12 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.queue_invalid": _("There is no such queue."),
     "run.refused": _("The rules of the house forbid this run."),
     "run.rows_differ": _("The version does not hold the rows that were declared."),
+    "run.subject_changed": _(
+        "Persons are called otherwise in this version than in one that was trained on."
+    ),
+    "run.subject_unreadable": _(
+        "The subject column does not tell persons apart any more; give it a pseudonym or a token."
+    ),
     "run.state": _("The state of this run does not allow this now."),
     "run.target_barred": _("The column plan does not allow this target."),
     "run.target_missing": _("There is no such target column."),

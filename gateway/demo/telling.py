@@ -14,6 +14,7 @@ from rich.text import Text
 from gateway.demo.story import EPSILON, Told
 from gateway.demo.story import Progress as Report
 from training.cards import promise_in_words
+from training.units import Unit
 
 _NAME: Final = 22  # width of the stage's name
 _WIDEST: Final = 100  # cells; longer lines are tiring to read
@@ -69,7 +70,7 @@ def table(told: Told) -> Table:
 def promise(delta: float, width: int) -> Panel:
     """What ε promises a person, in both languages; Chinese breaks anywhere, not at blanks."""
     english, chinese = (
-        promise_in_words(float(EPSILON), delta, language) for language in ("en", "zh")
+        promise_in_words(float(EPSILON), delta, language, Unit.SUBJECT) for language in ("en", "zh")
     )
     words = Text(f"{english}\n\n" + "\n".join(chop_cells(chinese, min(width, _WIDEST) - 6)))
     return Panel(

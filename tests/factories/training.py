@@ -48,10 +48,10 @@ ASKED: Final[dict[str, Any]] = {
 }
 
 
-def plan_of(*, subject: str = "person") -> ColumnPlan:
+def plan_of(*, subject: str = "person", operator: str = "pseudonym") -> ColumnPlan:
     """A plan with a column of every kind that training must judge."""
     said: list[tuple[str, Kind, str | None, str, Declared | None]] = [
-        (subject, Kind.TYPED, "PERSON_ID", "pseudonym", Declared.SUBJECT),
+        (subject, Kind.TYPED, "PERSON_ID", operator, Declared.SUBJECT),
         ("name", Kind.TYPED, "PERSON", "pseudonym", None),
         ("phone", Kind.TYPED, "PHONE", "keep", None),
         ("city", Kind.TYPED, "LOCATION", "generalize", None),
@@ -72,15 +72,15 @@ def plan_of(*, subject: str = "person") -> ColumnPlan:
     )
 
 
-def rows_of(count: int = ROWS, seed: int = 0) -> dict[str, list[str | None]]:
-    """Anonymized rows in which income follows age and hours."""
+def rows_of(count: int = ROWS, seed: int = 0, *, each: int = 1) -> dict[str, list[str | None]]:
+    """Anonymized rows in which income follows age and hours; `each` of them one person's."""
     generator = np.random.default_rng(seed)
     age = generator.integers(18, 80, count)
     hours = generator.integers(10, 70, count)
     rich = (age - 45) / 15 + (hours - 40) / 10 + generator.normal(0, 0.5, count) > 0
     people = range(count)
     return {
-        "person": [f"P{i:06d}" for i in people],
+        "person": [f"P{i // each:06d}" for i in people],
         "name": [f"N{i:06d}" for i in people],
         "phone": [f"555-{i:04d}" for i in people],
         "city": [("north", "south")[i % 2] for i in people],
@@ -102,12 +102,15 @@ def make_version(
     purposes: tuple[str, ...] = (PURPOSE,),
     source_rows: int | None = -1,
     checked: bool = True,
+    subject: str = "person",
+    each: int = 1,
 ) -> DatasetVersion:
     """A sealed version in the vault, without an ingest.
 
-    `source_rows` -1 means `rows`; `checked` holds it against its contract, as an ingest does.
+    `source_rows` -1 means `rows`; `checked` holds it against its contract, as an ingest does;
+    `subject` "" leaves records as the privacy unit; `each` person has so many rows.
     """
-    plan, table = plan_of(), rows_of(rows)
+    table = rows_of(rows, each=each)
     with tenant_scope(house.id):
         dataset = Dataset.objects.create(
             # The same split in every test, so that noise is calibrated once.
@@ -115,7 +118,7 @@ def make_version(
             tenant=house.tenant,
             name=name,
             state=DatasetState.SEALED,
-            subject_column="person",
+            subject_column=subject,
             declarations=dict(DECLARATIONS if declarations is None else declarations),
             rows=rows if source_rows == -1 else source_rows,
             uploaded_by=house.user(house.steward),
@@ -128,32 +131,46 @@ def make_version(
                 purpose=purpose,
                 legal_basis=purpose.legal_basis,
             )
-        stored_plan = ColumnPlanVersion.objects.create(
-            tenant=house.tenant,
-            dataset=dataset,
-            number=1,
-            body=canonical(plan.as_dict()),
-            digest="0" * 64,
-            detector="test",
-        )
-        with vault.ObjectWriter(house.tenant, "version") as writer:
-            parquet = ParquetChunkWriter(writer, list(table))
-            parquet.write(table)
-            parquet.close()
-            stored = writer.finish()
-        stored.save(force_insert=True)
-        version: DatasetVersion = DatasetVersion.objects.create(
-            tenant=house.tenant,
-            dataset=dataset,
-            number=1,
-            stored=stored,
-            plan=stored_plan,
-            rows=rows,
-            detector="test",
-            digest="0" * 64,
-        )
+        version = seal(house, dataset, table, rows=rows)
         if checked:
             write_run(version, assess(version))
+    return version
+
+
+def seal(
+    house: House,
+    dataset: Dataset,
+    table: Mapping[str, list[str | None]],
+    *,
+    rows: int = ROWS,
+    number: int = 1,
+    operator: str = "pseudonym",
+) -> DatasetVersion:
+    """A version of a dataset; `operator` is the subject column's. The tenant's scope is open."""
+    stored_plan = ColumnPlanVersion.objects.create(
+        tenant=house.tenant,
+        dataset=dataset,
+        number=number,
+        body=canonical(plan_of(operator=operator).as_dict()),
+        digest="0" * 64,
+        detector="test",
+    )
+    with vault.ObjectWriter(house.tenant, "version") as writer:
+        parquet = ParquetChunkWriter(writer, list(table))
+        parquet.write(table)
+        parquet.close()
+        stored = writer.finish()
+    stored.save(force_insert=True)
+    version: DatasetVersion = DatasetVersion.objects.create(
+        tenant=house.tenant,
+        dataset=dataset,
+        number=number,
+        stored=stored,
+        plan=stored_plan,
+        rows=rows,
+        detector="test",
+        digest="0" * 64,
+    )
     return version
 
 

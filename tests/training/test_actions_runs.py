@@ -132,8 +132,12 @@ def test_a_bad_request_is_one_clear_error_and_leaves_only_its_entry(
 @pytest.mark.parametrize(
     ("made", "code"),
     [
-        ({"source_rows": 241}, "run.rows_differ"),
-        ({"source_rows": None}, "run.rows_differ"),
+        ({"subject": "", "source_rows": 241}, "run.rows_differ"),
+        ({"subject": "", "source_rows": None}, "run.rows_differ"),
+        ({"declarations": {**DECLARATIONS, "subjects": 0}}, "feature.declaration_invalid"),
+        ({"declarations": {**DECLARATIONS, "subjects": 241}}, "feature.declaration_invalid"),
+        ({"declarations": {**DECLARATIONS, "subjects": True}}, "feature.declaration_invalid"),
+        ({"declarations": {**DECLARATIONS, "subjects": "240"}}, "feature.declaration_invalid"),
         ({"declarations": {**DECLARATIONS, "columns": {"gone": {}}}}, "feature.column_missing"),
         ({"declarations": {**DECLARATIONS, "groups": ["hours"]}}, "feature.declaration_invalid"),
     ],

@@ -47,7 +47,7 @@ PLAN = Plan(rows=1_000, sampling=WHOLE // 10, steps=20, noise_multiplier=2.5, ma
         ("average_last", 1.1, "run.average_last_invalid"),
         ("init_seed", -1, "run.init_seed_invalid"),
         ("adjacency", "replace-one", "run.adjacency_invalid"),
-        ("unit", "subject", "run.unit_invalid"),
+        ("unit", "household", "run.unit_invalid"),
         ("features", 7, "run.features_invalid"),
     ],
 )

@@ -102,7 +102,7 @@ def test_a_twin_that_dies_is_charged(
 ) -> None:
     version = make_version(house)
 
-    def dies(*_: Any) -> Any:
+    def dies(*_: Any, **__: Any) -> Any:
         raise RuntimeError
 
     monkeypatch.setattr(twin, "noisy_marginals", dies)

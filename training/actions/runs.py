@@ -38,6 +38,7 @@ from training.errors import BudgetError, ConfigError, RunRefusedError, RunStateE
 from training.mechanisms import exact
 from training.models import Checkpoint, Guarantee, Model, Run, RunState
 from training.planning import Request, check_unchanged, is_public, parse_epsilon, prepare
+from training.units import Unit
 
 Choice = TypeVar("Choice", bound=Enum)
 
@@ -82,7 +83,8 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
         RefusedError: `purpose.not_granted`, `quality.not_checked`, `quality.contract_unmet`.
         ConfigError: `run.target_missing`, `run.epsilon_invalid`, or another field out of range.
         FeatureError: the dataset's declaration does not fit.
-        RunRefusedError: `run.not_public`, `run.target_barred`, `run.rows_differ`.
+        RunRefusedError: `run.not_public`, `run.target_barred`, `run.rows_differ`,
+            `run.subject_unreadable`, `run.subject_changed`.
         BudgetError: `budget.over_cap`, `budget.exceeded`, `budget.unreachable`.
         RunStateError: `model.name_taken`, `run.idempotency_conflict`.
     """
@@ -109,6 +111,7 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
             delta=float(budget.delta),
             model=_one_of(ModelKind, model, "model"),
             guarantee=Promise(promised.value),
+            unit=Unit(budget.unit),
             chosen=config or {},
         ),
     )

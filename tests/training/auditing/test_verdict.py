@@ -67,7 +67,7 @@ def half_the_noise(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_clipping(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_Bounds, "weights", lambda _, norms: torch.ones_like(norms))
+    patch.setattr(_Bounds, "weights", lambda _, norms, *__: torch.ones_like(norms))
 
 
 def drawn_twice(patch: pytest.MonkeyPatch) -> None:
