@@ -396,6 +396,10 @@ class Event(Enum):
         "model.release_proposed",
         {"proposal": Fact.REFERENCE, "artifact": Fact.DIGEST, "card": Fact.DIGEST},
     )
+    MODEL_EXPORTED = (
+        "model.exported",
+        {"artifact": Fact.DIGEST, "form": Fact.CODE, "file": Fact.DIGEST, "size": Fact.NUMBER},
+    )
     MODEL_WITHDRAWN = "model.withdrawn", {"artifact": Fact.DIGEST}
 
     # Commerce

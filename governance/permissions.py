@@ -49,6 +49,7 @@ class Permission(StrEnum):
     LICENSE_ISSUE = "license:issue"
     LICENSE_REVOKE = "license:revoke"
     LICENSE_VIEW = "license:view"
+    MODEL_EXPORT = "model:export"
     MODEL_RELEASE_PROPOSE = "model:release_propose"
     MODEL_VIEW = "model:view"
     MODEL_WITHDRAW = "model:withdraw"
@@ -104,6 +105,7 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.LICENSE_ISSUE: frozenset({_P}),
     Permission.LICENSE_REVOKE: frozenset({_P}),
     Permission.LICENSE_VIEW: frozenset({_O, _A, _T, _P}),
+    Permission.MODEL_EXPORT: frozenset({_E}),
     Permission.MODEL_RELEASE_PROPOSE: frozenset({_E}),
     Permission.MODEL_VIEW: frozenset({_S, _O, _E, _A, _T, _P}),
     Permission.MODEL_WITHDRAW: frozenset({_O, _E, _T, _P}),

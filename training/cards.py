@@ -11,12 +11,14 @@ from typing import Any, Final
 from audit.canonical import decimal
 from training import accounting
 from training.artifacts import Artifact
+from training.compression import MeasuredForm, deflated, rows_a_second, scores_of
 from training.config import LOSS_CEILING, LOSS_SHARE, Guarantee
 from training.dpsgd import Progress
 from training.errors import ConfigError
 from training.evaluation import EDGES, SMALLEST_GROUP, Measured, Metrics, NoisyCounts
 from training.features import Category, FeatureSpec
 from training.mechanisms import Mechanism, exact
+from training.onnx import to_onnx
 from training.renyi import check_delta, check_epsilon
 from training.units import Unit
 
@@ -55,6 +57,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
     curve: Sequence[Progress] = (),
     counts: NoisyCounts | None = None,
     metrics: Metrics | None = None,
+    forms: Sequence[MeasuredForm] = (),
     prohibited: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything a reader may know about a model version, as canonical JSON.
@@ -70,6 +73,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
         curve: noisy progress.
         counts: the held-out release.
         metrics: what was derived from it.
+        forms: what was measured of other forms of the model.
     """
     config, plan, spec = artifact.config, artifact.plan, artifact.spec
     return {
@@ -100,6 +104,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
             else "mean over a block of each record's clipped loss, without noise",
         },
         "evaluation": None if metrics is None else _evaluation(metrics, counts),
+        "forms": None if metrics is None else _forms(artifact, metrics, forms),
         "limits": [
             "scores are not calibrated against any population but the training table's",
             _PROTECTED[plan.unit],
@@ -177,6 +182,43 @@ def _point(point: Progress) -> dict[str, object]:
     }
 
 
+def _forms(
+    artifact: Artifact, metrics: Metrics, forms: Sequence[MeasuredForm]
+) -> dict[str, Any] | None:
+    """Size, speed and what changes, by form."""
+    if not forms:
+        return None
+    # ONNX of the model as it is, so that sizes are of the same thing.
+    inputs = artifact.spec.width
+    return {
+        "served": "the model as it was trained; forms are measured, none is chosen",
+        "model": {
+            "bytes": deflated(to_onnx(artifact.network, inputs)),
+            "rows_a_second": round(rows_a_second(scores_of(artifact.network), inputs)),
+        },
+        "forms": {
+            one.form.value: {
+                "bytes": one.size,
+                "rows_a_second": round(one.speed),
+                "auroc": _measured(one.metrics.auroc),
+                "accuracy": _measured(one.metrics.accuracy),
+                "auroc_change": decimal(one.metrics.auroc.value - metrics.auroc.value, 4),
+                "accuracy_change": decimal(one.metrics.accuracy.value - metrics.accuracy.value, 4),
+                "groups": {
+                    column: {
+                        "impact_ratio": _measured(one.metrics.impact_ratio[column]),
+                        "four_fifths": one.metrics.four_fifths[column],
+                        "odds_difference": _measured(one.metrics.odds_difference[column]),
+                        "equalized_odds": one.metrics.equalized_odds[column],
+                    }
+                    for column in one.metrics.groups
+                },
+            }
+            for one in forms
+        },
+    }
+
+
 def _measured(figure: Measured | None) -> dict[str, str] | None:
     if figure is None:
         return None
@@ -209,6 +251,8 @@ def _evaluation(metrics: Metrics, counts: NoisyCounts | None) -> dict[str, Any]:
             column: {
                 "impact_ratio": _measured(metrics.impact_ratio[column]),
                 "four_fifths": metrics.four_fifths[column],
+                "odds_difference": _measured(metrics.odds_difference[column]),
+                "equalized_odds": metrics.equalized_odds[column],
                 "values": {
                     value: {
                         "size": rate.size,

@@ -39,6 +39,18 @@ class ModelKind(StrEnum):
     MLP = "mlp"
 
 
+class Form(StrEnum):
+    """Other forms of a trained model: post-processing, so they cost no ε (`training.compression`).
+
+    pruned: the smaller half of all weights is zero; onnx: for other runtimes; int8: the same with
+    weights of eight bits.
+    """
+
+    PRUNED = "pruned"
+    ONNX = "onnx"
+    INT8 = "int8"
+
+
 class Optimizer(StrEnum):
     """What turns the noisy mean gradient into a step: post-processing, so it costs no ε."""
 
@@ -72,6 +84,7 @@ class TrainingConfig:
         max_grad_norm: clipping norm C of one record's vector.
         learning_rate, momentum, optimizer: how a noisy mean gradient becomes a step.
         average_last: share of the last steps whose weights are averaged; 0 turns averaging off.
+        forms: other forms of the model to make and to measure on the held-out rows.
         init_seed: seed of the initial weights. Public: initial weights never saw the data. Sampling
             and noise have no seed.
         guarantee, adjacency, unit: what is promised, between which tables, to whom.
@@ -89,6 +102,7 @@ class TrainingConfig:
     momentum: float = 0.9
     optimizer: Optimizer = Optimizer.SGD
     average_last: float = 0.25
+    forms: tuple[Form, ...] = ()
     init_seed: int = 0
     guarantee: Guarantee = Guarantee.DP
     adjacency: str = ADJACENCY
@@ -110,6 +124,8 @@ class TrainingConfig:
             raise _refuse("hidden", f"an MLP has 1 to {_LARGEST_LAYERS} hidden layers")
         if any(not 0 < width <= _LARGEST_WIDTH for width in self.hidden):
             raise _refuse("hidden", f"a hidden layer is 1 to {_LARGEST_WIDTH} wide")
+        if len(set(self.forms)) != len(self.forms):
+            raise _refuse("forms", "each form is made once")
         if not 0 <= self.init_seed < 2**53:
             raise _refuse("init_seed", "must be a non-negative integer below 2**53")
 
@@ -208,10 +224,14 @@ def _integer(value: object) -> int:
     return int(value) if isinstance(value, int | str) and str(value).isdigit() else int(number)
 
 
-def _widths(value: object) -> tuple[int, ...]:
+def _list(value: object) -> list[Any] | tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise TypeError
-    return tuple(_integer(item) for item in value)
+    return value
+
+
+def _widths(value: object) -> tuple[int, ...]:
+    return tuple(_integer(item) for item in _list(value))
 
 
 def _text(value: object) -> str:
@@ -233,6 +253,7 @@ _READERS: Final[dict[str, Any]] = {
     "momentum": _number,
     "optimizer": Optimizer,
     "average_last": _number,
+    "forms": lambda value: tuple(Form(item) for item in _list(value)),
     "init_seed": _integer,
     "guarantee": Guarantee,
     "adjacency": _text,

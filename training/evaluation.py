@@ -10,14 +10,21 @@ release spends no more than training did at any Rényi order (`accounting.evalua
 by parallel composition it adds nothing to the run's ε; and ε covers it.
 
 Blocks share the noise budget: block b with sensitivity 1 and noise σ_b costs 1/σ_b² of 1/σ², so a
-share s_b of the budget gives σ_b = σ/√s_b.
+share s_b of the budget gives σ_b = σ/√s_b. Other forms of the same model (`training.compression`)
+are blocks of the same release: what they say of a record is paid for with what the model itself
+says.
+
+Fairness is judged by two figures of group × label × decision: the impact ratio of selection rates
+(four-fifths rule, 29 CFR 1607.4 D) and the equalized-odds difference, the larger of the gaps in
+true and in false positive rates (Hardt et al., arXiv 1610.02413; as in fairlearn). A verdict is
+given only where the whole interval says the same.
 """
 
 import hashlib
 import hmac
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -43,6 +50,8 @@ _DECISION: Final = int(np.flatnonzero(_LOGITS == 0.0)[0]) + 1  # first bin of a 
 SCORES_SHARE: Final = 0.7
 SMALLEST_GROUP: Final = 100
 FOUR_FIFTHS: Final = 0.8
+LARGEST_GAP: Final = 0.1  # of rates between groups; no law gives a number, this one is the house's
+MAIN_SHARE: Final = 0.7  # of the release, for the model itself, where other forms are counted too
 _RESAMPLES: Final = 1_000
 
 
@@ -83,6 +92,7 @@ class NoisyCounts:
         groups: column → value → (2, 2) noisy counts, [label, decision].
         groups_sigma: noise of each of those.
         mechanism: what the release cost.
+        others: the same counts of the model's other forms, each with the part that it cost.
     """
 
     scores: Counts
@@ -90,6 +100,7 @@ class NoisyCounts:
     groups: Mapping[str, Mapping[str, Counts]]
     groups_sigma: float
     mechanism: Mechanism
+    others: Mapping[str, "NoisyCounts"] = field(default_factory=dict)
 
 
 def count(
@@ -99,11 +110,13 @@ def count(
     group_values: Mapping[str, Sequence[str]],
     mechanism: Mechanism,
     source: Source,
+    others: Mapping[str, Counts] | None = None,
 ) -> NoisyCounts:
     """The one release: noisy counts of the held-out rows.
 
     Args:
         probabilities: (n,) scores.
+        others: (n,) scores by other forms of the model; they take 1 - `MAIN_SHARE` of the release.
         labels: (n,) 0, 1, or NaN for a row that counts nowhere.
         groups: column → (n,) cells.
         group_values: column → its public values; a row with another value is in no cell.
@@ -113,6 +126,14 @@ def count(
     Raises:
         EvaluationError: lengths differ or a group column is missing.
     """
+    if others:
+        part = (1 - MAIN_SHARE) / len(others)
+        shared = [(probabilities, MAIN_SHARE), *((scores, part) for scores in others.values())]
+        main, *rest = (
+            count(scores, labels, groups, group_values, _part_of(mechanism, share), source)
+            for scores, share in shared
+        )
+        return replace(main, mechanism=mechanism, others=dict(zip(others, rest, strict=True)))
     rows = len(probabilities)
     if labels.shape != (rows,) or any(len(groups.get(name, ())) != rows for name in group_values):
         raise EvaluationError("scores, labels and groups differ in length")
@@ -138,6 +159,10 @@ def count(
     return NoisyCounts(
         _noised(scores, scores_sigma, source), scores_sigma, tables, groups_sigma, mechanism
     )
+
+
+def _part_of(mechanism: Mechanism, share: float) -> Mechanism:
+    return replace(mechanism, noise_multiplier=mechanism.noise_multiplier / math.sqrt(share))
 
 
 def _noised(counts: Counts, sigma: float, source: Source) -> Counts:
@@ -174,6 +199,8 @@ class Metrics:
         impact_ratio: column → smallest selection rate over largest, among groups large enough.
         four_fifths: column → whether that ratio is at least 0.8, or None if the interval crosses
         it.
+        odds_difference: column → the largest gap in true or false positive rates between groups.
+        equalized_odds: column → whether it is at most `LARGEST_GAP`, or None as above.
     """
 
     auroc: Measured
@@ -183,6 +210,8 @@ class Metrics:
     groups: Mapping[str, Mapping[str, GroupRate]]
     impact_ratio: Mapping[str, Measured | None]
     four_fifths: Mapping[str, bool | None]
+    odds_difference: Mapping[str, Measured | None]
+    equalized_odds: Mapping[str, bool | None]
 
 
 def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
@@ -191,7 +220,7 @@ def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
     scores = _resampled(counts.scores, counts.scores_sigma, generator)
     groups: dict[str, dict[str, GroupRate]] = {}
     ratios: dict[str, Measured | None] = {}
-    verdicts: dict[str, bool | None] = {}
+    gaps: dict[str, Measured | None] = {}
     for name, tables in counts.groups.items():
         large = {
             value: (table, _resampled(table, counts.groups_sigma, generator))
@@ -202,8 +231,8 @@ def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
             value: _group(table, large[value][1] if value in large else None)
             for value, table in tables.items()
         }
-        ratios[name] = _impact_ratio(list(large.values()))
-        verdicts[name] = _verdict(ratios[name])
+        ratios[name] = _between(list(large.values()), _impact_ratio)
+        gaps[name] = _between(list(large.values()), _odds_difference)
     return Metrics(
         auroc=_measured(_auroc, counts.scores, scores),
         accuracy=_measured(_accuracy, counts.scores, scores),
@@ -211,7 +240,15 @@ def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
         base_rate=_measured(_positives, counts.scores, scores),
         groups=groups,
         impact_ratio=ratios,
-        four_fifths=verdicts,
+        four_fifths={
+            name: None if ratio is None else _clear(ratio, FOUR_FIFTHS)
+            for name, ratio in ratios.items()
+        },
+        odds_difference=gaps,
+        equalized_odds={
+            name: None if gap is None or (over := _clear(gap, LARGEST_GAP)) is None else not over
+            for name, gap in gaps.items()
+        },
     )
 
 
@@ -227,27 +264,37 @@ def _group(table: Counts, samples: Resampled | None) -> GroupRate:
     )
 
 
-def _impact_ratio(groups: Sequence[tuple[Counts, Resampled]]) -> Measured | None:
-    """Smallest selection rate over the largest; None for fewer than two groups large enough."""
-    if len(groups) < 2:  # noqa: PLR2004 - a ratio compares two
+def _between(
+    groups: Sequence[tuple[Counts, Resampled]], figure: Callable[[Counts], Counts]
+) -> Measured | None:
+    """A figure of (…, groups, 2, 2) tables; None for fewer than two groups large enough."""
+    if len(groups) < 2:  # noqa: PLR2004 - a comparison is of two
         return None
     table = np.stack([counts for counts, _ in groups])
     guess = np.stack([guess for _, (guess, _) in groups])
     samples = np.stack([samples for _, (_, samples) in groups], axis=1)
-
-    def ratio(tables: Counts) -> Counts:
-        rates = np.clip(_selection_rate(tables), 1e-9, 1)
-        smallest: Counts = rates.min(-1) / rates.max(-1)
-        return smallest
-
-    return _measured(ratio, table, (guess, samples))
+    return _measured(figure, table, (guess, samples))
 
 
-def _verdict(ratio: Measured | None) -> bool | None:
-    """Four-fifths: yes or no only where the whole interval says so."""
-    if ratio is None or ratio.low < FOUR_FIFTHS <= ratio.high:
+def _impact_ratio(tables: Counts) -> Counts:
+    """Smallest selection rate over the largest."""
+    rates = np.clip(_selection_rate(tables), 1e-9, 1)
+    smallest: Counts = rates.min(-1) / rates.max(-1)
+    return smallest
+
+
+def _odds_difference(tables: Counts) -> Counts:
+    """The larger of the gaps in true and in false positive rates."""
+    rates = np.clip(_ratio(tables[..., 1], tables.sum(-1)), 0, 1)  # (…, groups, label)
+    gaps: Counts = (rates.max(-2) - rates.min(-2)).max(-1)
+    return gaps
+
+
+def _clear(figure: Measured, limit: float) -> bool | None:
+    """Whether a figure reaches a limit; None unless its whole interval says the same."""
+    if figure.low < limit <= figure.high:
         return None
-    return ratio.low >= FOUR_FIFTHS
+    return figure.low >= limit
 
 
 def _resampled(counts: Counts, sigma: float, generator: np.random.Generator) -> Resampled:

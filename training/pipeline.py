@@ -52,6 +52,7 @@ from training.cards import model_card
 from training.charges import Charge, Part, covers
 from training.checkpoints import Kept
 from training.columns import columns_of
+from training.compression import MeasuredForm, compress, rows_a_second
 from training.config import Guarantee, Plan, TrainingConfig
 from training.declarations import Declared
 from training.dpsgd import Progress, Snapshot, Trained, train
@@ -143,6 +144,7 @@ class _Scored:
 
     counts: NoisyCounts
     metrics: Metrics
+    forms: tuple[MeasuredForm, ...]
 
 
 class _Attempt:
@@ -315,7 +317,10 @@ class _Attempt:
     def _evaluate(self, artifact: Artifact, declared: Declared, rows: pl.DataFrame) -> _Scored:
         """One noisy release about the held-out rows, written ahead like a step."""
         charge = self._evaluation()
+        inputs = artifact.spec.width
+        forms = [compress(artifact.network, inputs, form) for form in self.config.forms]
         self._pay([charge])
+        encoded = artifact.spec.encode(rows)
         counts = count(
             _probabilities(artifact, rows),
             artifact.spec.encode_target(rows),
@@ -323,8 +328,21 @@ class _Attempt:
             declared.groups,
             charge.mechanism,
             self.kept.secret.stream("evaluation"),
+            others={one.form.value: one.predict(encoded) for one in forms},
         )
-        return _Scored(counts, measure(counts))
+        return _Scored(
+            counts,
+            measure(counts),
+            tuple(
+                MeasuredForm(
+                    one.form,
+                    one.size,
+                    rows_a_second(one.predict, inputs),
+                    measure(counts.others[one.form.value]),
+                )
+                for one in forms
+            ),
+        )
 
     def _evaluation(self) -> Charge:
         """What was reserved for the held-out rows."""
@@ -358,6 +376,7 @@ class _Attempt:
                 curve=trained.curve,
                 counts=scored.counts,
                 metrics=scored.metrics,
+                forms=scored.forms,
             ),
             "run": {"id": str(self.run.id), "attempt": self.run.attempt},
             "barred_columns": dict(columns_of(version).barred),

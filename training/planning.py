@@ -36,6 +36,7 @@ CHOICES: Final = frozenset(
         "momentum",
         "optimizer",
         "average_last",
+        "forms",
         "init_seed",
     }
 )

@@ -21,13 +21,26 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Rates by the values of one column, and what is judged of them."""
+
+    column: str
+    values: list[dict[str, Any]]
+    ratio: str
+    four_fifths: str
+    difference: str
+    equalized_odds: str
+
+
+@dataclass(frozen=True)
 class Readable:
     """What of a card the page shows; what the card lacks is left out, never invented."""
 
     promise: str
     privacy: list[Line]
     figures: list[Figure]
-    groups: list[tuple[str, list[dict[str, Any]], str]]
+    groups: list[Group]
+    forms: list[dict[str, Any]]
     features: list[dict[str, Any]]
     declared_by: str
     limits: list[str]
@@ -44,6 +57,7 @@ def readable(card: Mapping[str, Any]) -> Readable:
         privacy=_privacy(privacy),
         figures=_figures(evaluation),
         groups=_groups(evaluation),
+        forms=_forms(_mapping(card.get("forms"))),
         features=list(preprocessing.get("features") or []),
         declared_by=str(preprocessing.get("declared_by") or ""),
         limits=list(card.get("limits") or []),
@@ -91,13 +105,36 @@ def _figures(evaluation: Mapping[str, Any]) -> list[Figure]:
     ]
 
 
-def _groups(evaluation: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]], str]]:
-    shown = []
-    for column, group in _mapping(evaluation.get("groups")).items():
-        values = [
-            {"value": value, **measured}
-            for value, measured in _mapping(group.get("values")).items()
-        ]
-        ratio = _mapping(group.get("impact_ratio")).get("value", "")
-        shown.append((str(column), values, str(ratio)))
-    return shown
+def _groups(evaluation: Mapping[str, Any]) -> list[Group]:
+    return [
+        Group(
+            str(column),
+            [
+                {"value": value, **measured}
+                for value, measured in _mapping(group.get("values")).items()
+            ],
+            str(_mapping(group.get("impact_ratio")).get("value", "")),
+            _verdict(group, "four_fifths"),
+            str(_mapping(group.get("odds_difference")).get("value", "")),
+            _verdict(group, "equalized_odds"),
+        )
+        for column, group in _mapping(evaluation.get("groups")).items()
+    ]
+
+
+def _verdict(group: Mapping[str, Any], key: str) -> str:
+    """A verdict in a word; nothing where a card of before says nothing of it."""
+    if key not in group:
+        return ""
+    said = {True: _("kept"), False: _("not kept"), None: _("not clear")}
+    return str(said.get(group[key], ""))
+
+
+def _forms(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The model as served, then its other forms."""
+    forms = _mapping(told.get("forms"))
+    if not forms:
+        return []
+    names = {"pruned": _("half of the weights zero"), "onnx": "ONNX", "int8": _("8-bit integers")}
+    served = {"name": _("as served"), **_mapping(told.get("model"))}
+    return [served, *({"name": names.get(name, name), **form} for name, form in forms.items())]

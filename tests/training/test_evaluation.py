@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fairlearn.metrics import demographic_parity_ratio, equalized_odds_difference
 from sklearn.metrics import roc_auc_score
 
 from training.accounting import epsilon, evaluation_mechanism, rdp_of
 from training.evaluation import (
     BINS,
+    LARGEST_GAP,
     SMALLEST_GROUP,
     EvaluationError,
     NoisyCounts,
@@ -111,6 +113,43 @@ def test_four_fifths(thresholds: tuple[float, float], *, verdict: bool) -> None:
 def test_a_verdict_needs_a_clear_interval() -> None:
     loud = counted(Mechanism(200.0, purpose=Purpose.EVALUATION))
     assert measure(loud).four_fifths["g"] is None
+
+
+def test_differences_between_groups_are_those_of_fairlearn() -> None:
+    metrics = measure(counted(QUIET, group_values={"g": ("a", "b")}))
+    chosen = GROUP != "rare"
+    told = {
+        "y_true": LABELS[chosen],
+        "y_pred": (SCORES[chosen] >= 0.5).astype(int),
+        "sensitive_features": GROUP[chosen],
+    }
+    gap, ratio = metrics.odds_difference["g"], metrics.impact_ratio["g"]
+    assert gap is not None
+    assert ratio is not None
+    assert gap.value == pytest.approx(equalized_odds_difference(**told))
+    assert ratio.value == pytest.approx(demographic_parity_ratio(**told))
+    assert metrics.equalized_odds["g"] is (True if gap.high < LARGEST_GAP else None)
+
+
+@pytest.mark.parametrize(("spared", "verdict"), [(0.0, True), (0.9, False)])
+def test_equalized_odds(spared: float, *, verdict: bool) -> None:
+    """Some of one group's true positives are missed."""
+    missed = (GROUP == "b") & (np.random.default_rng(1).random(ROWS) < spared)
+    scores = np.where((LABELS == 1) & ~missed, 0.9, 0.1)
+    assert measure(counted(QUIET, probabilities=scores)).equalized_odds["g"] is verdict
+
+
+def test_other_forms_are_blocks_of_the_same_release() -> None:
+    others = {"half": SCORES / 2, "same": SCORES}
+    counts = counted(LOUD, others=others)
+    parts = [counts, *counts.others.values()]
+    spent = sum(1 / part.scores_sigma**2 + 1 / part.groups_sigma**2 for part in parts)
+    assert spent == pytest.approx(1 / LOUD.noise_multiplier**2)
+    assert counts.mechanism == LOUD
+    quiet = counted(QUIET, others=others)
+    assert (quiet.scores == quiet.others["same"].scores).all()
+    assert (quiet.scores == counted(QUIET).scores).all()
+    assert measure(quiet.others["half"]).selection_rate.value == 0
 
 
 def test_one_group_cannot_be_compared() -> None:

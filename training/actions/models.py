@@ -39,6 +39,29 @@ def propose_release(record: Record, actor: UserActor, version: ModelVersion) -> 
     return proposal
 
 
+@action(Event.MODEL_EXPORTED, requires=Permission.MODEL_EXPORT)
+def export_model(
+    record: Record, actor: UserActor, version: ModelVersion, *, form: str, file: str, size: int
+) -> None:
+    """Write down that a released version leaves the house, before its file gets its name.
+
+    Args:
+        record: filled here.
+        actor: the engineer.
+        version: a released one: what two people approved is what leaves.
+        form: which form of it.
+        file: SHA-256 of the file.
+        size: its bytes.
+
+    Raises:
+        ModelStateError: it is not released.
+    """
+    del actor
+    if ModelVersion.objects.get(pk=version.pk).state != ModelState.RELEASED:
+        raise ModelStateError("only a released model version is handed out")
+    record.facts(artifact=version.artifact_digest, form=form, file=file, size=size)
+
+
 @action(Event.MODEL_WITHDRAWN, requires=Permission.MODEL_WITHDRAW)
 def withdraw_model(record: Record, actor: Actor, version: ModelVersion) -> ModelVersion:
     """Stop serving a version, for good; a version that was withdrawn is never released again.
