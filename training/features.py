@@ -23,6 +23,7 @@ from training.mechanisms import exact
 
 MISSING: Final = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
 KNOTS: Final = 8
+BINS: Final = 32
 LARGEST_WIDTH: Final = 100_000
 LARGEST_CELL: Final = 1_000  # characters: of a request's text value, and of a declared category
 
@@ -111,6 +112,30 @@ class Numeric:
             "scale": self.scale.value,
             "provenance": self.provenance.value,
         }
+
+
+@dataclass(frozen=True)
+class Binned(Numeric):
+    """A number as one of `BINS` even stretches between its bounds: what a table of scores is over.
+
+    The stretches are public, so no budget buys them.
+    """
+
+    width = BINS + 1
+
+    def encode(self, cells: Cells) -> npt.NDArray[np.float32]:
+        """(n, BINS + 1) indicators; the last is of what is no number."""
+        parsed = np.array(_memoized(number, cells), dtype=np.float64)
+        missing = ~np.isfinite(parsed)
+        clamped = np.clip(np.where(missing, self.low, parsed), self.low, self.high)
+        low, high = self._curve(np.array([self.low, self.high]))
+        share = (self._curve(clamped) - low) / (high - low)
+        places = np.minimum((share * BINS).astype(np.intp), BINS - 1)
+        return _indicators(np.where(missing, BINS, places), self.width)
+
+    def as_dict(self) -> dict[str, object]:
+        """Canonical-JSON form."""
+        return {**super().as_dict(), "kind": "binned"}
 
 
 @dataclass(frozen=True)
@@ -315,8 +340,8 @@ class FeatureSpec:
 
 def _feature(stored: Mapping[str, Any]) -> Feature:
     match stored["kind"]:
-        case "numeric":
-            return Numeric(
+        case "numeric" | "binned":
+            return (Binned if stored["kind"] == "binned" else Numeric)(
                 name=str(stored["name"]),
                 low=float(stored["low"]),
                 high=float(stored["high"]),
