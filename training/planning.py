@@ -35,6 +35,9 @@ CHOICES: Final = frozenset(
         "optimizer",
         "average_last",
         "init_seed",
+        "lora_rank",
+        "lora_alpha",
+        "lora_layers",
     }
 )
 _SMALLEST: Final = Decimal("0.000001")  # ε is kept with six places
@@ -139,7 +142,7 @@ def read_features(
         FeatureError: the declaration does not fit.
     """
     columns = columns_of(version)
-    if target in columns.barred:
+    if target in columns.barred or target in columns.prose:
         raise RunRefusedError(
             "the column plan does not allow this target", code="run.target_barred"
         )
