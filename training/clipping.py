@@ -14,7 +14,7 @@ Both give the same sums. A record whose loss or norm is not finite adds zero.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -29,6 +29,7 @@ from torch.nn.grad import conv2d_input
 
 from training.config import LOSS_CEILING, LOSS_SHARE
 from training.errors import EngineError
+from training.networks import Stemmed
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -410,10 +411,7 @@ class Hooked:
         """See `ClippingPass`."""
         size = sum(p.numel() for p in self._parameters)
         total, loss_total, refused = np.zeros(size), 0.0, 0
-        for start in range(0, len(features), PHYSICAL):
-            # Opacus' hooks expect inputs that require gradients, and warn otherwise.
-            rows = features[start : start + PHYSICAL].detach().requires_grad_()
-            targets = labels[start : start + PHYSICAL]
+        for rows, targets in self._chunks(features, labels):
             losses, norms = self._norms(rows, targets)
             self._hooked.disable_hooks()  # what follows must leave no activations behind
             finite = torch.isfinite(losses) & torch.isfinite(norms)
@@ -431,6 +429,22 @@ class Hooked:
             total += torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
             loss_total += self._bounds.loss(losses)
         return ClippedSum(total, loss_total, refused)
+
+    def _chunks(
+        self, features: torch.Tensor, labels: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """What the first trained layer reads, and labels: a leaf, some records at a time.
+
+        Opacus' hooks expect inputs that require gradients, and warn otherwise.
+        """
+        if isinstance(self._network, Stemmed):
+            for chosen in self._network.chunks(features):
+                stem = self._network.stem(features[chosen])
+                yield stem.detach().requires_grad_(), labels[chosen]
+            return
+        for start in range(0, len(features), PHYSICAL):
+            rows = features[start : start + PHYSICAL]
+            yield rows.detach().requires_grad_(), labels[start : start + PHYSICAL]
 
     def _losses(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return _one_a_record(self._loss(self._network(rows), targets), len(rows))

@@ -406,6 +406,22 @@ def _feature(stored: Mapping[str, Any]) -> Feature:
             raise ValueError
 
 
+def only_text(features: Sequence[Feature]) -> Encoded:
+    """The one feature, a text that an encoder reads: what adapters are trained on.
+
+    Raises:
+        FeatureError: `feature.one_text`.
+    """
+    match [*features]:
+        case [Encoded() as text]:
+            return text
+    raise FeatureError(
+        "a lora model reads one encoded text and nothing else: ignore the other columns",
+        code="feature.one_text",
+        pointer="/model",
+    )
+
+
 def is_missing(cell: Cell) -> bool:
     """Whether a cell says that there is no value. A rule about the text alone."""
     return cell is None or cell.strip().lower() in MISSING

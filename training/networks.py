@@ -4,10 +4,27 @@ Batch statistics would couple records, and with them per-record clipping would b
 without them also allow ghost clipping and, later, norms in closed form.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
 from training.config import ModelKind, TrainingConfig
+
+
+class Stemmed(nn.Module):
+    """A network whose first layers are frozen, and read what has no gradient: numbers of words.
+
+    Calling it on rows is calling it on what `stem` makes of them.
+    """
+
+    def stem(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B, …) rows through the frozen layers: what the first trained layer reads."""
+        raise NotImplementedError
+
+    def chunks(self, rows: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Places of rows that go well together, no more at a time than memory allows."""
+        raise NotImplementedError
 
 
 def build(config: TrainingConfig, inputs: int) -> nn.Sequential:

@@ -17,7 +17,7 @@ from training.columns import columns_of, within
 from training.config import Guarantee, ModelKind, Plan, TrainingConfig
 from training.declarations import Declared, read_declarations
 from training.errors import ConfigError, RunRefusedError
-from training.features import FeatureSpec
+from training.features import FeatureSpec, only_text
 from training.mechanisms import Mechanism, Purpose
 from training.models import Run
 from training.split import held_out_rows
@@ -107,13 +107,15 @@ def prepare(version: DatasetVersion, request: Request) -> Prepared:
 
     Raises:
         ConfigError: `run.target_missing`, or a parameter is out of range.
-        FeatureError: a declaration does not fit the version.
+        FeatureError: a declaration does not fit the version, or not this kind of model.
         RunRefusedError: `run.target_barred`, `run.rows_differ`.
         BudgetError: `budget.unreachable`.
     """
     from training.accounting import make_plan  # noqa: PLC0415  # loads torch: seconds
 
     declared, barred = read_features(version, request.target, request.positive)
+    if request.model is ModelKind.LORA:
+        only_text(declared.features)
     rows = training_rows(version)
     unknown = set(request.chosen) - CHOICES
     if unknown:
