@@ -392,7 +392,9 @@ class Hooked:
             network.train(),
             loss_reduction="sum",
             max_grad_norm=max_grad_norm,
-            use_ghost_clipping=True,
+            # Beside frozen layers stand adapters: one record's gradient by them is smaller than
+            # the products of its words, which ghost clipping would form instead.
+            use_ghost_clipping=not isinstance(network, Stemmed),
         )
         self._network = network
         self._parameters = [p for p in network.parameters() if p.requires_grad]
