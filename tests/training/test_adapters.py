@@ -1,7 +1,6 @@
 """Adapters: on any module, clipped record by record, and nothing trained but themselves."""
 
 import hashlib
-import re
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,14 @@ from training.accounting import make_plan
 from training.adapters import Adapted, LoraConfig, TextClassifier, apply_lora, text_classifier
 from training.artifacts import from_bytes, to_bytes
 from training.backgrounds import synthetic_background
-from training.clipping import Hooked, clipping_pass
+from training.clipping import Hooked
 from training.config import ModelKind, Optimizer, Plan, TrainingConfig
 from training.dpsgd import Snapshot, Trained, binary_loss, train
 from training.encoder import Encoder, encoder
 from training.errors import ArtifactError, ConfigError, EngineError, FeatureError
-from training.features import Encoded, FeatureSpec, Hashed, Numeric, Target
+from training.features import Encoded, Feature, FeatureSpec, Hashed, Numeric, Target
 from training.inputs import inputs_of, network_of
 from training.mechanisms import WHOLE
-from training.networks import Stemmed
 from training.randomness import Secret
 from training.serving import LoadedModel
 
@@ -122,7 +120,6 @@ def test_norms_and_sums_are_those_of_each_record_alone(small: TextClassifier, co
     np.testing.assert_allclose(
         clipped(small, ids, labels), naive_sum(small, ids, labels), rtol=3e-5, atol=1e-5
     )
-    assert isinstance(clipping_pass(nn.Linear(2, 1), binary_loss, CLIP), Hooked)
 
 
 def test_a_record_that_is_not_finite_adds_nothing(small: TextClassifier) -> None:
@@ -235,7 +232,6 @@ def test_adapters_stand_beside_linear_layers_alone(targets: tuple[str, ...]) -> 
 def test_a_configuration_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         LoraConfig(**{"targets": ("x",), **wrong})
-    assert re.fullmatch("x", "x")
 
 
 def test_a_run_goes_on_from_a_snapshot_of_the_adapters_alone() -> None:
@@ -314,20 +310,17 @@ def test_held_out_reviews_are_told_apart_better_than_before_training(real: Any) 
 
 
 @pytest.mark.parametrize(
-    "features", [(Hashed("review"),), (Encoded("review"), Numeric("age", 0, 9)), (Encoded("a"),) * 2]
+    "features",
+    [(Hashed("review"),), (Encoded("review"), Numeric("age", 0, 9)), (Encoded("a"), Encoded("b"))],
 )
-def test_adapters_read_one_text(features: Any) -> None:
-    spec = FeatureSpec(tuple(features[:1]) if features[0] == features[-1] else features, SPEC.target)
-    if len(spec.features) == 1 and isinstance(spec.features[0], Encoded):
-        assert network_of(CONFIG, spec) is not None
-        return
+def test_adapters_read_one_text(features: tuple[Feature, ...]) -> None:
+    spec = FeatureSpec(features, SPEC.target)
     for ask in (lambda: network_of(CONFIG, spec), lambda: inputs_of(CONFIG, spec, {})):
         with pytest.raises(FeatureError) as caught:
             ask()
-        assert caught.value.stable_code == "feature.one_text"
+        assert (caught.value.stable_code, caught.value.pointer) == ("feature.one_text", "/model")
 
 
 def test_a_background_of_texts_says_little() -> None:
     rows = synthetic_background(SPEC, 16, 0)
     assert len({row["review"] for row in rows}) == 8  # noqa: PLR2004
-    assert issubclass(TextClassifier, Stemmed)
