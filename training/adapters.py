@@ -24,6 +24,7 @@ from training.features import ENCODED_NORM
 from training.networks import Stemmed
 
 _CHUNK: Final = 8_192  # tokens that are trained on at once: bounds memory
+_AHEAD: Final = 1024**3  # bytes of states that are kept for all steps
 
 
 @dataclass(frozen=True)
@@ -118,25 +119,35 @@ class TextClassifier(Stemmed):
 
         Without gradients any number of texts may come: equal ones are read once.
         """
-        if given.is_floating_point():
-            return self._rest(given)
-        if torch.is_grad_enabled():
+        if given.is_floating_point() or torch.is_grad_enabled():
             return self._rest(self.stem(given))
         distinct, place = torch.unique(given, dim=0, return_inverse=True)
         return in_batches(lambda ids: self._rest(self.stem(ids)), distinct, 1)[place]
 
     def stem(self, rows: torch.Tensor) -> torch.Tensor:
         """(B, T) ids to (B, t, D + 1): states before the first adapter, and where there is text."""
+        if rows.is_floating_point():
+            return rows[:, : self._longest(rows)]
         with torch.no_grad():
-            longest = int((rows != PAD).sum(1).max()) if len(rows) else 0
-            ids = rows[:, : max(1, longest)]
+            ids = rows[:, : self._longest(rows)]
             mask = ids != PAD
             states = self.encoder.run(self.encoder.embed(ids), mask, slice(self._first))
             return torch.cat([states, mask.to(states.dtype).unsqueeze(-1)], dim=-1)
 
+    def ahead(self, rows: torch.Tensor) -> torch.Tensor:
+        """(n, T) ids to (n, t, D + 1), or the ids where that would not fit."""
+        longest, width = self._longest(rows), self.head.in_features + 1
+        if len(rows) * longest * width * 4 > _AHEAD:
+            return rows
+        made = torch.zeros(len(rows), longest, width)
+        for chosen in self.chunks(rows):
+            states = self.stem(rows[chosen])
+            made[chosen, : states.shape[1]] = states
+        return made
+
     def chunks(self, rows: torch.Tensor) -> Iterator[torch.Tensor]:
         """Places of texts of like length, `_CHUNK` tokens at a time."""
-        lengths = (rows != PAD).sum(1)
+        lengths = _lengths(rows)
         order = lengths.argsort(stable=True)
         start = 0
         while start < len(order):
@@ -146,11 +157,21 @@ class TextClassifier(Stemmed):
             yield order[start:end]
             start = end
 
+    @staticmethod
+    def _longest(rows: torch.Tensor) -> int:
+        return max(1, int(_lengths(rows).max())) if len(rows) else 1
+
     def _rest(self, given: torch.Tensor) -> torch.Tensor:
         states, mask = given[..., :-1], given[..., -1].detach() > 0
         last = self.encoder.run(states, mask, slice(self._first, None))
         logits: torch.Tensor = self.head(ENCODED_NORM * self.encoder.pool(last, mask))
         return logits
+
+
+def _lengths(rows: torch.Tensor) -> torch.Tensor:
+    """(B,) tokens of each text, by its ids or by the mask beside its states."""
+    there = rows[..., -1] > 0 if rows.is_floating_point() else rows != PAD
+    return there.sum(1)
 
 
 def _only_trained(

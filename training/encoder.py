@@ -13,7 +13,7 @@ statistic of a batch: each record's vector is its own.
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -186,7 +186,9 @@ class SentenceEncoder:
         return chosen
 
 
-def in_batches(network: nn.Module, ids: torch.Tensor, width: int) -> torch.Tensor:
+def in_batches(
+    network: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor, width: int
+) -> torch.Tensor:
     """(n, width) results of a network for (n, T) ids, without gradients.
 
     Texts of like length go together, so that little is computed for what fills them up.

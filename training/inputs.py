@@ -9,7 +9,7 @@ from torch import nn
 
 from training.config import ModelKind, TrainingConfig
 from training.features import FeatureSpec, Table, column_of, only_text
-from training.networks import build
+from training.networks import Stemmed, build
 
 
 def network_of(config: TrainingConfig, spec: FeatureSpec) -> nn.Module:
@@ -31,6 +31,11 @@ def network_of(config: TrainingConfig, spec: FeatureSpec) -> nn.Module:
         layers=config.lora_layers,
         seed=config.init_seed,
     )
+
+
+def ahead_of(network: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+    """What training reads of a run's rows: what is frozen is computed once, not at every step."""
+    return network.ahead(rows) if isinstance(network, Stemmed) else rows
 
 
 def inputs_of(config: TrainingConfig, spec: FeatureSpec, table: Table) -> torch.Tensor:

@@ -19,7 +19,16 @@ class Stemmed(nn.Module):
     """
 
     def stem(self, rows: torch.Tensor) -> torch.Tensor:
-        """(B, …) rows through the frozen layers: what the first trained layer reads."""
+        """(B, …) rows through the frozen layers: what the first trained layer reads.
+
+        What went through them before, and is floating, stays as it is.
+        """
+        raise NotImplementedError
+
+    def ahead(self, rows: torch.Tensor) -> torch.Tensor:
+        """All rows of a run through the frozen layers, once for all steps; or, if memory does not
+        allow that, the rows.
+        """
         raise NotImplementedError
 
     def chunks(self, rows: torch.Tensor) -> Iterator[torch.Tensor]:

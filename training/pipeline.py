@@ -58,7 +58,7 @@ from training.dpsgd import Progress, Snapshot, Trained, train
 from training.errors import RunRefusedError, RunStateError
 from training.evaluation import Metrics, NoisyCounts, count, measure
 from training.features import FeatureSpec, column_of
-from training.inputs import inputs_of, network_of
+from training.inputs import ahead_of, inputs_of, network_of
 from training.mechanisms import Mechanism, Purpose
 from training.models import Run, RunPoint, RunState
 from training.planning import check_unchanged, with_features
@@ -233,7 +233,7 @@ class _Attempt:
     def _train(self, network: nn.Module, spec: FeatureSpec, rows: pl.DataFrame) -> Trained:
         labels = torch.from_numpy(spec.encode_target(rows))
         usable = torch.isfinite(labels)  # the plan's public N still counts the others
-        features = inputs_of(self.config, spec, rows)[usable]
+        features = ahead_of(network, inputs_of(self.config, spec, rows)[usable])
         done = self.kept.step
         for shown in () if self.kept.snapshot is None else self.kept.snapshot.curve:
             self._draw(shown)  # a worker may have died between keeping a block and showing it

@@ -159,6 +159,22 @@ def test_chunks_and_batches_change_nothing(
     torch.testing.assert_close(small(ids).detach(), at_once)
 
 
+@pytest.mark.parametrize("room", [0, 2**30])
+def test_frozen_layers_computed_once_change_nothing(
+    small: TextClassifier, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr("training.adapters._CHUNK", 30)
+    monkeypatch.setattr("training.adapters._AHEAD", room)
+    ids, labels = texts(40)
+    once = small.ahead(ids)
+    assert once.is_floating_point() is (room > 0)
+    assert not once.requires_grad
+    np.testing.assert_allclose(
+        clipped(small, once, labels), clipped(small, ids, labels), rtol=1e-5, atol=1e-6
+    )
+    torch.testing.assert_close(small(once), small(ids))
+
+
 class Causal(nn.Module):
     """A causal language model of two blocks, whose losses are one a text."""
 
