@@ -413,7 +413,8 @@ class Hooked:
         """See `ClippingPass`."""
         size = sum(p.numel() for p in self._parameters)
         total, loss_total, refused = np.zeros(size), 0.0, 0
-        for rows, targets in self._chunks(features, labels):
+        for chunk in self._chunks(features, labels):
+            rows, targets = chunk
             losses, norms = self._norms(rows, targets)
             self._hooked.disable_hooks()  # what follows must leave no activations behind
             finite = torch.isfinite(losses) & torch.isfinite(norms)

@@ -159,7 +159,8 @@ class TrainingConfig:
         """Defaults from public rules: the number of rows and ε, never the data.
 
         Large batches and few steps suit DP-SGD, for noise is added once a step: the expected batch
-        is 2,048 records (256 for adapters) or a quarter of a smaller table. `chosen` overrides any field.
+        is 2,048 records, 256 for adapters, or a quarter of a smaller table. `chosen` overrides any
+        field.
 
         Raises:
             ConfigError: the result is out of range.

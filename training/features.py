@@ -207,9 +207,7 @@ class Encoded:
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
-            raise FeatureError(
-                "there is no such encoder", pointer=f"/columns/{self.name}/encoder"
-            )
+            raise FeatureError("there is no such encoder", pointer=f"/columns/{self.name}/encoder")
 
     @property
     def width(self) -> int:

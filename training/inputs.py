@@ -1,7 +1,7 @@
 """What a network reads of a table, and the network that reads it: both by the configured kind.
 
-    linear, mlp    (n, D) float32: the specification's encoding
-    lora           (n, T) int32: word pieces of the one text, for the encoder is part of the network
+linear, mlp    (n, D) float32: the specification's encoding
+lora           (n, T) int32: word pieces of the one text, for the encoder is part of the network
 """
 
 import torch

@@ -26,8 +26,9 @@ class Stemmed(nn.Module):
         raise NotImplementedError
 
     def ahead(self, rows: torch.Tensor) -> torch.Tensor:
-        """All rows of a run through the frozen layers, once for all steps; or, if memory does not
-        allow that, the rows.
+        """All rows of a run through the frozen layers, once for all steps.
+
+        Where memory does not allow that, the rows as they are.
         """
         raise NotImplementedError
 

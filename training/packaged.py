@@ -1,7 +1,7 @@
 """Encoders whose weights come in a package: what they are called, and what their files must be.
 
-Facts alone: neither torch nor a file is touched here, for a specification names its encoder wherever
-one is read. `training.encoder` loads what these lines describe.
+Facts alone: neither torch nor a file is touched here, for a specification names its encoder
+wherever one is read. `training.encoder` loads what these lines describe.
 """
 
 import sys

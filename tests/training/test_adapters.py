@@ -113,7 +113,7 @@ def test_norms_and_sums_are_those_of_each_record_alone(small: TextClassifier, co
     norms = np.zeros(count)
     for chosen in small.chunks(ids):
         leaf = small.stem(ids[chosen]).requires_grad_()
-        norms[chosen.numpy()] = engine._norms(leaf, labels[chosen])[1].numpy()  # noqa: SLF001
+        norms[chosen.numpy()] = engine._norms(leaf, labels[chosen])[1].numpy()
     engine.close()
     np.testing.assert_allclose(norms, alone, rtol=1e-5)
     # The engine shrinks its bound by 1e-5 so that float32 rounding stays below C.
@@ -126,14 +126,14 @@ def test_a_record_that_is_not_finite_adds_nothing(small: TextClassifier) -> None
     ids, labels = texts(12)
 
     def loss(logits: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-        return binary_loss(logits, asked.clamp(max=1)) / (asked < 2).float()  # noqa: PLR2004
+        return binary_loss(logits, asked.clamp(max=1)) / (asked < 2).float()
 
     spoiled = labels.clone()
     spoiled[3] = 2
     engine = Hooked(small, loss, CLIP)
     found = engine.sum(ids, spoiled)
     engine.close()
-    kept = torch.arange(12) != 3  # noqa: PLR2004
+    kept = torch.arange(12) != 3
     assert found.refused == 1
     np.testing.assert_allclose(
         found.gradient, naive_sum(small, ids[kept], labels[kept])[1:], rtol=3e-5, atol=1e-5
@@ -150,7 +150,7 @@ def test_chunks_and_batches_change_nothing(
     monkeypatch.setattr("training.adapters._CHUNK", 30)
     monkeypatch.setattr("training.encoder._BATCH", 30)
     chunks = [*small.chunks(ids)]
-    assert len(chunks) > 5  # noqa: PLR2004
+    assert len(chunks) > 5
     assert sorted(torch.cat(chunks).tolist()) == list(range(40))
     np.testing.assert_allclose(clipped(small, ids, labels), whole, rtol=1e-5, atol=1e-6)
     with torch.inference_mode():
@@ -293,7 +293,7 @@ def test_the_base_is_what_it_was_and_the_artifact_is_small(real: Any) -> None:
     assert before == frozen_digest(network_of(CONFIG, SPEC))
     plan = make_plan(CONFIG, 64)
     stored = to_bytes(trained.state, config=CONFIG, plan=plan, spec=SPEC, executed=4)
-    assert len(stored) < 100_000  # noqa: PLR2004 - of 91 MB
+    assert len(stored) < 100_000
     assert SPEC.features[0].as_dict()["weights"].encode() in stored  # type: ignore[attr-defined]
     artifact = from_bytes(stored)
     read = inputs_of(CONFIG, SPEC, table)
@@ -313,7 +313,7 @@ def test_the_base_is_what_it_was_and_the_artifact_is_small(real: Any) -> None:
 
 
 def test_held_out_reviews_are_told_apart_better_than_before_training(real: Any) -> None:
-    network, _, trained, _ = real
+    _, _, trained, _ = real
     held_out = reviews(60, seed=2, held_out=True)
     truth = SPEC.encode_target(held_out)
     read = inputs_of(CONFIG, SPEC, held_out)
@@ -339,4 +339,4 @@ def test_adapters_read_one_text(features: tuple[Feature, ...]) -> None:
 
 def test_a_background_of_texts_says_little() -> None:
     rows = synthetic_background(SPEC, 16, 0)
-    assert len({row["review"] for row in rows}) == 8  # noqa: PLR2004
+    assert len({row["review"] for row in rows}) == 8

@@ -1,4 +1,4 @@
-"""Which columns a model may learn from: what the plan bars, and the two things a steward may say."""
+"""Which columns a model may learn from: what the plan bars, and what a steward may say to that."""
 
 from dataclasses import replace
 from typing import Any
@@ -37,9 +37,7 @@ def judged(version: DatasetVersion, operator: str = "replace", **columns: Any) -
 
 
 @pytest.mark.parametrize("operator", ["replace", "redact"])
-def test_prose_without_anybody_in_it_may_be_encoded(
-    version: DatasetVersion, operator: str
-) -> None:
+def test_prose_without_anybody_in_it_may_be_encoded(version: DatasetVersion, operator: str) -> None:
     assert judged(version, operator).barred["note"] == "prose"
     found = judged(version, operator, note=ENCODED)
     assert "note" in found.usable
