@@ -55,7 +55,7 @@ def columns_of(version: DatasetVersion) -> Columns:
         else:
             barred[column.name] = rule
     prose = {column.name for column in plan.columns if column.kind is Kind.PROSE}
-    return Columns(tuple(usable), barred, prose.intersection(usable))
+    return Columns(tuple(usable), barred, frozenset(prose.intersection(usable)))
 
 
 def _barred_by(
