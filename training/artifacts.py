@@ -2,7 +2,8 @@
 
 safetensors holds nothing but tensors and text, so loading cannot run code, as unpickling would. The
 network is rebuilt from the configuration's allow-listed architecture, and every tensor must have
-exactly the name, shape and type that this network has. Bytes are sealed by the caller.
+exactly the name, shape and type that this network has. Of an adapted encoder, adapters and head
+alone are stored; the specification names the base by its digest. Bytes are sealed by the caller.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from audit.canonical import canonical
 from training.config import Plan, TrainingConfig
 from training.errors import ArtifactError, TrainingError
 from training.features import FeatureSpec
-from training.networks import build
+from training.inputs import network_of
 
 FORMAT: Final = "portcullis/model/1"
 _HEADER: Final = "portcullis"
@@ -39,7 +40,7 @@ class Artifact:
         digest: SHA-256 of the artifact's bytes.
     """
 
-    network: nn.Sequential
+    network: nn.Module
     config: TrainingConfig
     plan: Plan
     spec: FeatureSpec
@@ -127,14 +128,14 @@ def _header(stored: bytes) -> dict[str, Any]:
 
 def _check_state(
     state: Mapping[str, torch.Tensor], config: TrainingConfig, spec: FeatureSpec
-) -> nn.Sequential:
+) -> nn.Module:
     """The freshly built network that `state` fits exactly."""
     if config.features != spec.digest():
         raise ArtifactError(
             "the configuration was made for another feature specification",
             code="artifact.features_differ",
         )
-    network = build(config, spec.width)
+    network = network_of(config, spec)
     wanted = network.state_dict()
     if set(state) != set(wanted):
         raise ArtifactError("the weights are not those of this network", code="artifact.names")

@@ -5,18 +5,33 @@ specification and a seed alone. Columns are stratified (a Latin hypercube): n ro
 spaced points of each numeric range and repeat each category value equally often.
 """
 
+from typing import Final
+
 import numpy as np
 
 from training.errors import FeatureError
-from training.features import Category, Feature, FeatureSpec, Numeric
+from training.features import Category, Encoded, Feature, FeatureSpec, Numeric
 
 ORIGIN = "synthetic: feature specification and seed, no data"
+
+# Of no person and of no subject in particular: what a text is compared with.
+SENTENCES: Final = (
+    "This is a text.",
+    "The matter was discussed and will be looked at again.",
+    "Please find the details below.",
+    "Nothing unusual was noticed today.",
+    "There was a question, and it was answered.",
+    "It took longer than expected.",
+    "Everything went as planned.",
+    "More information is needed before a decision can be made.",
+)
 
 
 def synthetic_background(spec: FeatureSpec, rows: int, seed: int) -> list[dict[str, str | None]]:
     """`rows` invented rows by column name.
 
-    A hashed column is missing in all of them, because no public value of it is known.
+    A hashed column is missing in all of them, because no public value of it is known; an encoded
+    one holds sentences that say little.
 
     Raises:
         FeatureError: fewer than one row is asked for.
@@ -36,4 +51,6 @@ def _column(feature: Feature, order: np.ndarray, rows: int) -> list[str | None]:
         return [feature.value_at((int(place) + 0.5) / rows) for place in order]
     if isinstance(feature, Category):
         return [feature.values[int(place) % len(feature.values)] for place in order]
+    if isinstance(feature, Encoded):
+        return [SENTENCES[int(place) % len(SENTENCES)] for place in order]
     return [None] * rows

@@ -83,7 +83,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
             "digest": artifact.digest,
             "kind": config.model.value,
             "hidden": list(config.hidden),
-            "parameters": sum(p.numel() for p in artifact.network.parameters()),
+            "parameters": sum(t.numel() for t in artifact.network.state_dict().values()),
         },
         "purpose": purpose,
         "prohibited_uses": list(prohibited),

@@ -14,7 +14,7 @@ Both give the same sums. A record whose loss or norm is not finite adds zero.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -29,6 +29,7 @@ from torch.nn.grad import conv2d_input
 
 from training.config import LOSS_CEILING, LOSS_SHARE
 from training.errors import EngineError
+from training.networks import Stemmed
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -410,7 +411,9 @@ class Hooked:
             network.train(),
             loss_reduction="sum",
             max_grad_norm=max_grad_norm,
-            use_ghost_clipping=True,
+            # Beside frozen layers stand adapters: one record's gradient by them is smaller than
+            # the products of its words, which ghost clipping would form instead.
+            use_ghost_clipping=not isinstance(network, Stemmed),
         )
         self._network = network
         self._parameters = [p for p in network.parameters() if p.requires_grad]
@@ -431,11 +434,8 @@ class Hooked:
         """See `ClippingPass`."""
         size = sum(p.numel() for p in self._parameters)
         total, loss_total, refused = np.zeros(size), 0.0, 0
-        for start in range(0, len(features), PHYSICAL):
-            # Opacus' hooks expect inputs that require gradients, and warn otherwise.
-            rows = features[start : start + PHYSICAL].detach().requires_grad_()
-            targets = labels[start : start + PHYSICAL]
-            of_whom = None if shares is None else shares[start : start + PHYSICAL]
+        for chunk in self._chunks(features, labels, shares):
+            rows, targets, of_whom = chunk
             losses, norms = self._norms(rows, targets)
             self._hooked.disable_hooks()  # what follows must leave no activations behind
             finite = torch.isfinite(losses) & torch.isfinite(norms)
@@ -454,6 +454,24 @@ class Hooked:
             total += torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
             loss_total += self._bounds.loss(losses, of_whom)
         return ClippedSum(total, loss_total, refused)
+
+    def _chunks(
+        self, features: torch.Tensor, labels: torch.Tensor, shares: torch.Tensor | None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]:
+        """What the first trained layer reads, labels and shares: a leaf, some records at a time.
+
+        Opacus' hooks expect inputs that require gradients, and warn otherwise.
+        """
+        if isinstance(self._network, Stemmed):
+            for chosen in self._network.chunks(features):
+                stem = self._network.stem(features[chosen])
+                of_whom = None if shares is None else shares[chosen]
+                yield stem.detach().requires_grad_(), labels[chosen], of_whom
+            return
+        for start in range(0, len(features), PHYSICAL):
+            part = slice(start, start + PHYSICAL)
+            of_whom = None if shares is None else shares[part]
+            yield features[part].detach().requires_grad_(), labels[part], of_whom
 
     def _losses(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return _one_a_record(self._loss(self._network(rows), targets), len(rows))

@@ -2,7 +2,8 @@
 
 Nothing is read from the rows. A column that the plan calls an identifier, a pseudonym, a token,
 prose or the subject is never a feature and never a target, whatever a declaration says: a model
-that learns it learns who somebody is.
+that learns it learns who somebody is. Prose out of which every entity was taken may be read by a
+frozen encoder where the steward declared that; it is never a target.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from governance.recognition.plan import ColumnPlan, Declared, Kind, PlannedColum
 _COARSENED: Final = "generalize"
 # What tells persons apart, or at worst joins two of them; never makes two out of one.
 _FAITHFUL: Final = frozenset({"keep", "pseudonym", "surrogate", "token"})
+# What is left in prose by these stands for nobody; a pseudonym in it would.
+_TAKEN_OUT: Final = frozenset({"replace", "redact"})
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,12 @@ class Columns:
     Attributes:
         usable: may be features, groups or the target.
         barred: name → the rule that bars it, for the card.
+        prose: those of the usable ones that may be features alone.
     """
 
     usable: tuple[str, ...]
     barred: Mapping[str, str]
+    prose: frozenset[str] = frozenset()
 
 
 def columns_of(version: DatasetVersion) -> Columns:
@@ -40,7 +45,7 @@ def columns_of(version: DatasetVersion) -> Columns:
     """
     plan = ColumnPlan.from_dict(version.plan.as_json())
     said = version.dataset.declarations.get("columns", {})
-    declared = frozenset(said) if isinstance(said, Mapping) else frozenset[str]()
+    declared = said if isinstance(said, Mapping) else {}
     usable: list[str] = []
     barred: dict[str, str] = {}
     for column in plan.columns:
@@ -51,7 +56,8 @@ def columns_of(version: DatasetVersion) -> Columns:
             usable.append(column.name)
         else:
             barred[column.name] = rule
-    return Columns(tuple(usable), barred)
+    prose = {column.name for column in plan.columns if column.kind is Kind.PROSE}
+    return Columns(tuple(usable), barred, frozenset(prose.intersection(usable)))
 
 
 def subject_of(version: DatasetVersion) -> PlannedColumn | None:
@@ -69,16 +75,20 @@ def subject_of(version: DatasetVersion) -> PlannedColumn | None:
     return None
 
 
-def _barred_by(column: PlannedColumn, subject_column: str, declared: frozenset[str]) -> str | None:
+def _barred_by(
+    column: PlannedColumn, subject_column: str, declared: Mapping[str, Any]
+) -> str | None:
     if column.declared is Declared.SUBJECT or (subject_column and column.name == subject_column):
         return "subject"
+    operator = str(column.operator.get("operator", ""))
     match column.kind:
         case Kind.FREE:
             return None
         case Kind.PROSE:
-            return "prose"
+            said = declared.get(column.name)
+            encoded = isinstance(said, Mapping) and said.get("kind") == "encoded"
+            return None if encoded and operator in _TAKEN_OUT else "prose"
         case Kind.TYPED:
-            operator = str(column.operator.get("operator", ""))
             if operator == _COARSENED and column.name in declared:
                 return None
             return f"identifier.{operator or 'unknown'}"

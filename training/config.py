@@ -30,6 +30,10 @@ _LARGEST_LAYERS: Final = 8
 _LARGEST_WIDTH: Final = 8_192
 _LARGEST_STEPS: Final = 1_000_000
 _LARGEST_BATCH: Final = 1_000_000
+_LARGEST_RANK: Final = 64
+_LARGEST_ALPHA: Final = 1_024.0
+_LARGEST_ADAPTED: Final = 6  # layers: as many as the packaged encoder has
+_LORA_BATCH: Final = 256  # by default: a step goes through the encoder twice
 
 
 class ModelKind(StrEnum):
@@ -37,6 +41,7 @@ class ModelKind(StrEnum):
 
     LINEAR = "linear"
     MLP = "mlp"
+    LORA = "lora"  # adapters in a packaged encoder, over one text
 
 
 class Form(StrEnum):
@@ -85,6 +90,8 @@ class TrainingConfig:
         learning_rate, momentum, optimizer: how a noisy mean gradient becomes a step.
         average_last: share of the last steps whose weights are averaged; 0 turns averaging off.
         forms: other forms of the model to make and to measure on the held-out rows.
+        lora_rank, lora_alpha, lora_layers: of a `lora` model's adapters: their rank, what they are
+            scaled by times that rank, and in how many of the encoder's last layers they are.
         init_seed: seed of the initial weights. Public: initial weights never saw the data. Sampling
             and noise have no seed.
         guarantee, adjacency, unit: what is promised, between which tables, to whom.
@@ -107,6 +114,9 @@ class TrainingConfig:
     guarantee: Guarantee = Guarantee.DP
     adjacency: str = ADJACENCY
     unit: Unit = Unit.RECORD
+    lora_rank: int = 4
+    lora_alpha: float = 8.0
+    lora_layers: int = 2
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -117,9 +127,9 @@ class TrainingConfig:
             raise _refuse("adjacency", f"only {ADJACENCY} adjacency is implemented")
 
     def _check_network(self) -> None:
-        if self.model is ModelKind.LINEAR:
+        if self.model is not ModelKind.MLP:
             if self.hidden:
-                raise _refuse("hidden", "a linear model has no hidden layers")
+                raise _refuse("hidden", f"a {self.model.value} model has no hidden layers")
         elif not 0 < len(self.hidden) <= _LARGEST_LAYERS:
             raise _refuse("hidden", f"an MLP has 1 to {_LARGEST_LAYERS} hidden layers")
         if any(not 0 < width <= _LARGEST_WIDTH for width in self.hidden):
@@ -128,6 +138,19 @@ class TrainingConfig:
             raise _refuse("forms", "each form is made once")
         if not 0 <= self.init_seed < 2**53:
             raise _refuse("init_seed", "must be a non-negative integer below 2**53")
+        self._check_adapters()
+
+    def _check_adapters(self) -> None:
+        if not 0 < self.lora_rank <= _LARGEST_RANK:
+            raise _refuse("lora_rank", f"an adapter's rank is 1 to {_LARGEST_RANK}")
+        if not 0 < self.lora_layers <= _LARGEST_ADAPTED:
+            raise _refuse("lora_layers", f"adapters are in 1 to {_LARGEST_ADAPTED} layers")
+        if not 0 < self.lora_alpha <= _LARGEST_ALPHA:  # false for NaN
+            raise _refuse("lora_alpha", f"must be above 0 and at most {_LARGEST_ALPHA:g}")
+        if self.model is not ModelKind.LORA:
+            for field in fields(self):
+                if field.name in _ADAPTERS and getattr(self, field.name) != field.default:
+                    raise _refuse(field.name, "only a lora model has adapters")
 
     def _check_optimization(self) -> None:
         if not 0 < self.expected_batch <= _LARGEST_BATCH:
@@ -150,14 +173,16 @@ class TrainingConfig:
         """Defaults from public rules: the number of rows and ε, never the data.
 
         Large batches and few steps suit DP-SGD, for noise is added once a step: the expected batch
-        is 2,048 records or a quarter of a smaller table. `chosen` overrides any field.
+        is 2,048 records, 256 for adapters, or a quarter of a smaller table. `chosen` overrides any
+        field.
 
         Raises:
             ConfigError: the result is out of range.
         """
-        batch = int(chosen.pop("expected_batch", 0) or max(1, min(2_048, rows // 4)))
         model = ModelKind(chosen.pop("model", ModelKind.MLP))
-        hidden = tuple(chosen.pop("hidden", () if model is ModelKind.LINEAR else (64,)))
+        largest = _LORA_BATCH if model is ModelKind.LORA else 2_048
+        batch = int(chosen.pop("expected_batch", 0) or max(1, min(largest, rows // 4)))
+        hidden = tuple(chosen.pop("hidden", (64,) if model is ModelKind.MLP else ()))
         return cls(
             epsilon=epsilon,
             delta=delta,
@@ -172,6 +197,8 @@ class TrainingConfig:
         """The canonical-JSON form; floats are decimal strings."""
         shown: dict[str, object] = {}
         for name, value in asdict(self).items():
+            if name in _ADAPTERS and self.model is not ModelKind.LORA:
+                continue  # digests of other models are what they were
             if isinstance(value, float):
                 shown[name] = exact(value)
             elif isinstance(value, StrEnum):
@@ -258,7 +285,11 @@ _READERS: Final[dict[str, Any]] = {
     "guarantee": Guarantee,
     "adjacency": _text,
     "unit": Unit,
+    "lora_rank": _integer,
+    "lora_alpha": _number,
+    "lora_layers": _integer,
 }
+_ADAPTERS: Final = frozenset({"lora_rank", "lora_alpha", "lora_layers"})
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ documentation, never read off the rows:
                  "sex": {"kind": "category", "values": ["Female", "Male"], "use": "group"},
                  "hours": {"kind": "numeric"},             bounds unknown: paid for out of ε
                  "note": {"kind": "text", "buckets": 64},  hashed
+                 "letter": {"kind": "encoded", "encoder": "minilm-l6"},  read by a frozen encoder
                  "id": {"kind": "ignore"}},
      "target": {"column": "income", "positive": ">50K", "negative": "<=50K"},
      "groups": ["race"],
@@ -25,6 +26,7 @@ from training.errors import FeatureError
 from training.features import (
     LARGEST_CELL,
     Category,
+    Encoded,
     Feature,
     FeatureSpec,
     Hashed,
@@ -163,9 +165,11 @@ def _feature(name: str, declared: Mapping[str, Any]) -> Feature:
             if isinstance(buckets, bool) or not isinstance(buckets, int):
                 raise FeatureError("buckets must be an integer", pointer=f"{where}/buckets")
             return Hashed(name, buckets)
+        case "encoded":
+            return Encoded(name, str(declared.get("encoder", "")))
         case _:
             raise FeatureError(
-                "a column is numeric, category, text or ignore", pointer=f"{where}/kind"
+                "a column is numeric, category, text, encoded or ignore", pointer=f"{where}/kind"
             )
 
 

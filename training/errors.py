@@ -14,6 +14,7 @@ TrainingError
 ├── EngineError            engine.*       the training loop refuses to go on
 ├── RandomnessError        randomness.*   a source of random bits is not acceptable here
 ├── CheckpointError        checkpoint.*   what was kept of an attempt cannot be written or read
+├── EncoderError           encoder.*      a packaged encoder is not there, or is another one
 └── ArtifactError          artifact.*     stored weights are not what they claim to be
 """
 
@@ -109,6 +110,12 @@ class CheckpointError(TrainingError):
     """What a worker kept of an attempt is damaged, or there is no room to keep it."""
 
     code = "checkpoint.damaged"
+
+
+class EncoderError(TrainingError):
+    """The files of a packaged encoder are missing, or not those that are pinned."""
+
+    code = "encoder.missing"
 
 
 class ArtifactError(TrainingError):

@@ -20,11 +20,14 @@ import numpy.typing as npt
 from audit.canonical import digest
 from training.errors import FeatureError
 from training.mechanisms import exact
+from training.packaged import ENCODERS
 
 MISSING: Final = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
 KNOTS: Final = 8
 BINS: Final = 32
 LARGEST_WIDTH: Final = 100_000
+# A vector of length 1 would be drowned by the noise of a clipping norm of 3 (`TrainingConfig`).
+ENCODED_NORM: Final = 4.0
 LARGEST_CELL: Final = 1_000  # characters: of a request's text value, and of a declared category
 
 Cell = str | None
@@ -214,7 +217,71 @@ class Hashed:
         }
 
 
-Feature = Numeric | Category | Hashed
+@dataclass(frozen=True)
+class Encoded:
+    """Text read by a frozen encoder: its vector, of length `ENCODED_NORM`, and a missing flag.
+
+    The encoder never saw the data, so its vectors cost nothing, and what trains on them is a head
+    with few weights: under DP-SGD, noise is added to each weight, and a small sample is enough.
+    """
+
+    name: str
+    encoder: str = "minilm-l6"
+
+    provenance = Provenance.DECLARED
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS:
+            raise FeatureError("there is no such encoder", pointer=f"/columns/{self.name}/encoder")
+
+    @property
+    def width(self) -> int:
+        """The encoder's width, and the missing flag."""
+        return ENCODERS[self.encoder].width + 1
+
+    def encode(self, cells: Cells) -> npt.NDArray[np.float32]:
+        """(n, width): vectors, zero where there is no text, and a missing flag.
+
+        Raises:
+            EncoderError: `encoder.missing`, `encoder.differs`.
+        """
+        from training.encoder import encoder  # noqa: PLC0415  # loads torch: seconds
+
+        vectors = encoder(self.encoder).vectors(self.texts(cells))
+        missing = np.array([is_missing(cell) for cell in cells], dtype=np.float32)
+        return np.concatenate([ENCODED_NORM * vectors, missing[:, None]], axis=1)
+
+    @staticmethod
+    def texts(cells: Cells) -> list[str]:
+        """What the encoder reads of cells: nothing where a cell says that there is no value."""
+        return ["" if cell is None or is_missing(cell) else cell.strip() for cell in cells]
+
+    def as_dict(self) -> dict[str, object]:
+        """Canonical-JSON form; the digests tie the specification to the encoder's very files."""
+        packaged = ENCODERS[self.encoder]
+        return {
+            "name": self.name,
+            "kind": "encoded",
+            "encoder": self.encoder,
+            "weights": packaged.weights,
+            "tokenizer": packaged.tokenizer,
+            "provenance": self.provenance.value,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Read `as_dict` back.
+
+        Raises:
+            KeyError, ValueError: a field is missing, or the encoder was another one then.
+        """
+        feature = cls(name=str(stored["name"]), encoder=str(stored["encoder"]))
+        if feature.as_dict() != dict(stored):
+            raise ValueError
+        return feature
+
+
+Feature = Numeric | Category | Hashed | Encoded
 
 
 @dataclass(frozen=True)
@@ -356,8 +423,26 @@ def _feature(stored: Mapping[str, Any]) -> Feature:
             )
         case "hashed":
             return Hashed(name=str(stored["name"]), buckets=int(stored["buckets"]))
+        case "encoded":
+            return Encoded.from_dict(stored)
         case _:
             raise ValueError
+
+
+def only_text(features: Sequence[Feature]) -> Encoded:
+    """The one feature, a text that an encoder reads: what adapters are trained on.
+
+    Raises:
+        FeatureError: `feature.one_text`.
+    """
+    match [*features]:
+        case [Encoded() as text]:
+            return text
+    raise FeatureError(
+        "a lora model reads one encoded text and nothing else: ignore the other columns",
+        code="feature.one_text",
+        pointer="/model",
+    )
 
 
 def is_missing(cell: Cell) -> bool:

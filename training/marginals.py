@@ -81,6 +81,8 @@ def bins_of(declared: Mapping[str, Any], *, numeric: bool) -> Bins | None:
             return Bins(borders=tuple(np.linspace(low, high, count + 1).tolist()), whole=whole)
         case "numeric":
             return Bins(borders=tuple(edges().tolist()))
+        case "encoded":
+            return None  # text, whatever it looks like
     return Bins(borders=tuple(edges().tolist())) if numeric else None
 
 

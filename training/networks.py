@@ -4,10 +4,37 @@ Batch statistics would couple records, and with them per-record clipping would b
 without them also allow ghost clipping and, later, norms in closed form.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
 from training.config import ModelKind, TrainingConfig
+
+
+class Stemmed(nn.Module):
+    """A network whose first layers are frozen, and read what has no gradient: numbers of words.
+
+    Calling it on rows is calling it on what `stem` makes of them.
+    """
+
+    def stem(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B, …) rows through the frozen layers: what the first trained layer reads.
+
+        What went through them before, and is floating, stays as it is.
+        """
+        raise NotImplementedError
+
+    def ahead(self, rows: torch.Tensor) -> torch.Tensor:
+        """All rows of a run through the frozen layers, once for all steps.
+
+        Where memory does not allow that, the rows as they are.
+        """
+        raise NotImplementedError
+
+    def chunks(self, rows: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Places of rows that go well together, no more at a time than memory allows."""
+        raise NotImplementedError
 
 
 def build(config: TrainingConfig, inputs: int) -> nn.Sequential:

@@ -59,9 +59,9 @@ from training.dpsgd import Progress, Snapshot, Trained, train
 from training.errors import RunRefusedError, RunStateError
 from training.evaluation import Metrics, NoisyCounts, count, measure
 from training.features import FeatureSpec, column_of
+from training.inputs import ahead_of, inputs_of, network_of
 from training.mechanisms import Mechanism, Purpose
 from training.models import Run, RunPoint, RunState
-from training.networks import build
 from training.planning import check_subject, check_unchanged, with_features
 from training.randomness import fresh_secret
 from training.split import held_out_rows, held_out_subjects
@@ -179,7 +179,7 @@ class _Attempt:
             self._beat("read", 0)
             rows = self._read(declared)
             spec = self._complete(declared, rows.counted)
-            network = build(self.config, spec.width)
+            network = network_of(self.config, spec)
             trained = self._train(network, spec, rows)
             if trained.stopped:
                 raise _Cancelled
@@ -262,7 +262,7 @@ class _Attempt:
     def _train(self, network: nn.Module, spec: FeatureSpec, rows: _Rows) -> Trained:
         labels = torch.from_numpy(spec.encode_target(rows.train))
         usable = torch.isfinite(labels)  # the plan's public N still counts the others
-        features = torch.from_numpy(spec.encode(rows.train))[usable]
+        features = ahead_of(network, inputs_of(self.config, spec, rows.train)[usable])
         units = None if rows.owners is None else Units.of(rows.owners[usable.numpy()])
         done = self.kept.step
         for shown in () if self.kept.snapshot is None else self.kept.snapshot.curve:
@@ -438,8 +438,9 @@ def background_of(spec: FeatureSpec) -> dict[str, Any]:
 
 def _probabilities(artifact: Artifact, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
     """(n,) scores of rows."""
+    read = inputs_of(artifact.config, artifact.spec, rows)
     with torch.inference_mode():
-        logits = artifact.network(torch.from_numpy(artifact.spec.encode(rows))).squeeze(-1)
+        logits = artifact.network(read).squeeze(-1)
         scores: npt.NDArray[np.float64] = torch.sigmoid(logits.double()).numpy()
     return scores
 

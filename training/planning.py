@@ -17,7 +17,7 @@ from training.columns import columns_of, subject_of, within
 from training.config import Guarantee, ModelKind, Plan, TrainingConfig
 from training.declarations import Declared, read_declarations
 from training.errors import ConfigError, FeatureError, RunRefusedError
-from training.features import FeatureSpec
+from training.features import FeatureSpec, only_text
 from training.mechanisms import Mechanism, Purpose
 from training.models import BudgetEntry, Run
 from training.split import SHARE as HELD_OUT
@@ -38,6 +38,9 @@ CHOICES: Final = frozenset(
         "average_last",
         "forms",
         "init_seed",
+        "lora_rank",
+        "lora_alpha",
+        "lora_layers",
     }
 )
 _SMALLEST: Final = Decimal("0.000001")  # ε is kept with six places
@@ -109,7 +112,7 @@ def prepare(version: DatasetVersion, request: Request) -> Prepared:
 
     Raises:
         ConfigError: `run.target_missing`, or a parameter is out of range.
-        FeatureError: a declaration does not fit the version.
+        FeatureError: a declaration does not fit the version, or not this kind of model.
         RunRefusedError: `run.target_barred`, `run.rows_differ`, `run.subject_unreadable`,
             `run.subject_changed`.
         BudgetError: `budget.unreachable`.
@@ -117,6 +120,8 @@ def prepare(version: DatasetVersion, request: Request) -> Prepared:
     from training.accounting import make_plan  # noqa: PLC0415  # loads torch: seconds
 
     declared, barred = read_features(version, request.target, request.positive)
+    if request.model is ModelKind.LORA:
+        only_text(declared.features)
     rows = training_units(version, request.unit)
     unknown = set(request.chosen) - CHOICES
     if unknown:
@@ -146,7 +151,7 @@ def read_features(
         FeatureError: the declaration does not fit.
     """
     columns = columns_of(version)
-    if target in columns.barred:
+    if target in columns.barred or target in columns.prose:
         raise RunRefusedError(
             "the column plan does not allow this target", code="run.target_barred"
         )

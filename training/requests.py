@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 
 from training.errors import PredictionInputError
-from training.features import LARGEST_CELL, Category, FeatureSpec, Numeric
+from training.features import LARGEST_CELL, Category, Encoded, Feature, FeatureSpec, Numeric
+from training.packaged import LARGEST_TEXT
 
 
 def input_schema(spec: FeatureSpec) -> dict[str, object]:
@@ -22,7 +23,7 @@ def input_schema(spec: FeatureSpec) -> dict[str, object]:
                 "enum": [*feature.values, None],
             }
         else:
-            properties[feature.name] = {"type": ["string", "null"], "maxLength": LARGEST_CELL}
+            properties[feature.name] = {"type": ["string", "null"], "maxLength": _longest(feature)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -66,7 +67,7 @@ def check_row(spec: FeatureSpec, row: object) -> dict[str, str | None]:
         elif isinstance(feature, Numeric):
             checked[feature.name] = _number(value, pointer)
         else:
-            checked[feature.name] = _text(value, pointer)
+            checked[feature.name] = _text(value, pointer, _longest(feature))
             if isinstance(feature, Category) and checked[feature.name] not in feature.values:
                 raise PredictionInputError(
                     "not one of the values that the schema lists; send null for an unknown value",
@@ -91,12 +92,17 @@ def _number(value: object, pointer: str) -> str:
     return text.strip()
 
 
-def _text(value: object, pointer: str) -> str:
+def _longest(feature: Feature) -> int:
+    """Characters that a text may have."""
+    return LARGEST_TEXT if isinstance(feature, Encoded) else LARGEST_CELL
+
+
+def _text(value: object, pointer: str, longest: int) -> str:
     if not isinstance(value, str):
         raise PredictionInputError("must be a text", code="predict.type", pointer=pointer)
-    if len(value) > LARGEST_CELL:
+    if len(value) > longest:
         raise PredictionInputError(
-            f"must be at most {LARGEST_CELL} characters", code="predict.too_long", pointer=pointer
+            f"must be at most {longest} characters", code="predict.too_long", pointer=pointer
         )
     return value.strip()
 

@@ -16,6 +16,7 @@ import torch
 
 from training.artifacts import Artifact, from_bytes
 from training.features import FeatureSpec
+from training.inputs import inputs_of
 from training.requests import check_row, input_schema
 
 PLACES: Final = 6  # decimal places of a probability
@@ -75,9 +76,9 @@ class LoadedModel:
         )
 
     def _probabilities(self, columns: Mapping[str, list[Any]]) -> npt.NDArray[np.float64]:
-        encoded = torch.from_numpy(self.spec.encode(columns))
+        read = inputs_of(self.artifact.config, self.spec, columns)
         with torch.inference_mode():
-            logits = self.artifact.network(encoded).squeeze(-1)
+            logits = self.artifact.network(read).squeeze(-1)
             return torch.sigmoid(logits.double()).numpy()
 
 

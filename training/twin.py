@@ -34,6 +34,7 @@ from governance.tables.writing import chunk_writer
 from governance.versions import frames
 from training.accounting import calibrate
 from training.actions.twins import Drawn, begin_twin, finish_twin, stop_twin
+from training.backgrounds import SENTENCES
 from training.charges import Charge, Part
 from training.errors import ConfigError, LedgerError, RunRefusedError
 from training.ledger import protects
@@ -95,7 +96,7 @@ def synthesize(
         with named_when_done(out) as file:
             names = [column.name for column in planned]
             writer = chunk_writer(file, form, names)
-            drawing = _Drawing(planned, bins, weights)
+            drawing = _Drawing(planned, bins, weights, _encoded(version, planned))
             for first in range(0, rows, _CHUNK):
                 writer.write(drawing.rows(min(_CHUNK, rows - first)))
             writer.close()
@@ -130,6 +131,18 @@ def _bins(version: DatasetVersion, planned: list[PlannedColumn]) -> dict[str, Bi
         if known is not None:
             bins[column.name] = known
     return bins
+
+
+def _encoded(version: DatasetVersion, planned: list[PlannedColumn]) -> frozenset[str]:
+    """Columns of text that an encoder reads."""
+    declared = version.dataset.declarations.get("columns", {})
+    return frozenset(
+        column.name
+        for column in planned
+        if column.kind is not Kind.TYPED
+        and column.declared is not Declared.SUBJECT
+        and declared.get(column.name, {}).get("kind") == "encoded"
+    )
 
 
 def _measured(
@@ -187,8 +200,10 @@ class _Drawing:
         planned: list[PlannedColumn],
         bins: Mapping[str, Bins],
         weights: Mapping[str, Counts],
+        encoded: frozenset[str],
     ) -> None:
         self._planned, self._bins, self._weights = planned, bins, weights
+        self._encoded = encoded
         self._generator = np.random.default_rng()
         self._keyed = partial(DEFAULT_SUITE.keyed_hash, os.urandom(_KEY))
         self._drawn = 0
@@ -202,6 +217,8 @@ class _Drawing:
         known = self._bins.get(column.name)
         if known is not None:
             return [*known.draw(count, self._weights.get(column.name), self._generator)]
+        if column.name in self._encoded:
+            return [SENTENCES[n] for n in self._generator.integers(len(SENTENCES), size=count)]
         make = _maker(column)
         return [
             make(f"{column.name} {n}", self._keyed, self._generator)

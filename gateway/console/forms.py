@@ -19,6 +19,7 @@ from training.models import Guarantee
 _MODELS: Final = {
     ModelKind.LINEAR.value: _("linear"),
     ModelKind.MLP.value: _("multi-layer perceptron"),
+    ModelKind.LORA.value: _("adapters in a text encoder"),
 }
 
 

@@ -226,6 +226,9 @@ SENTENCES: Final[dict[str, Promise]] = {
     "feature.declaration_invalid": _("The declaration of a column is not valid."),
     "feature.target_labels": _("The labels of the target are not declared."),
     "feature.target_leak": _("The target would be one of the features."),
+    "feature.one_text": _("Adapters read one encoded text: ignore the other columns."),
+    "encoder.missing": _("The text encoder is not installed: run make install."),
+    "encoder.differs": _("The text encoder's files are not those that are pinned."),
     "engine.diverged": _("The training diverged."),
     "checkpoint.damaged": _(
         "What the last worker kept of this attempt is damaged; what it spent stays spent."

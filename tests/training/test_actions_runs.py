@@ -104,6 +104,8 @@ def test_a_request_within_the_rules_is_reserved_and_queued(house: House) -> None
         ({"guarantee": "none"}, "run.guarantee_invalid", "failed"),
         ({"guarantee": "public-data"}, "run.not_public", "denied"),
         ({"model": "forest"}, "run.model_invalid", "failed"),
+        ({"model": "lora", "config": {}}, "feature.one_text", "failed"),  # reads a text alone
+        ({"config": {"lora_rank": 9}}, "run.lora_rank_invalid", "failed"),
         ({"queue": "serve"}, "run.queue_invalid", "failed"),
         ({"name": "no name"}, "model.name_invalid", "failed"),
         ({"name": "../../etc"}, "model.name_invalid", "failed"),

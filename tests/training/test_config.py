@@ -49,6 +49,8 @@ PLAN = Plan(rows=1_000, sampling=WHOLE // 10, steps=20, noise_multiplier=2.5, ma
         ("adjacency", "replace-one", "run.adjacency_invalid"),
         ("unit", "household", "run.unit_invalid"),
         ("features", 7, "run.features_invalid"),
+        ("lora_rank", 5, "run.lora_rank_invalid"),  # of an MLP
+        ("lora_layers", "many", "run.lora_layers_invalid"),
     ],
 )
 def test_refused_with_a_pointer(field: str, value: object, code: str) -> None:
@@ -56,6 +58,26 @@ def test_refused_with_a_pointer(field: str, value: object, code: str) -> None:
         TrainingConfig.from_dict({**ASKED, field: value})
     assert caught.value.stable_code == code
     assert caught.value.pointer == f"/{field}"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("lora_rank", 0), ("lora_rank", 65), ("lora_layers", 0), ("lora_layers", 7),
+        ("lora_alpha", 0), ("lora_alpha", math.nan), ("lora_alpha", math.inf), ("hidden", [4]),
+    ],
+)  # fmt: skip
+def test_adapters_have_a_size(field: str, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainingConfig.from_dict({**ASKED, "model": "lora", "hidden": [], field: value})
+    assert (caught.value.stable_code, caught.value.pointer) == (
+        f"run.{field}_invalid", f"/{field}",
+    )  # fmt: skip
+
+
+def test_other_models_keep_their_digests() -> None:
+    """What was stored before there were adapters reads, and is named, as it was."""
+    assert not any(name.startswith("lora") for name in TrainingConfig(**ASKED).as_dict())
 
 
 @pytest.mark.parametrize("missing", ["epsilon", "delta", "features"])
@@ -78,6 +100,7 @@ def test_unknown_field_is_not_echoed() -> None:
         TrainingConfig(**{**ASKED, "epsilon": 0.1, "delta": 1e-9}),
         TrainingConfig(**ASKED, model=ModelKind.LINEAR, hidden=(), optimizer=Optimizer.ADAMW),
         TrainingConfig(**ASKED, hidden=(128, 64), learning_rate=1 / 3),
+        TrainingConfig(**ASKED, model=ModelKind.LORA, hidden=(), lora_rank=2, lora_alpha=1.5),
     ],
 )
 def test_round_trip(config: TrainingConfig) -> None:
@@ -97,6 +120,8 @@ def test_defaults_know_only_the_row_count() -> None:
     linear = TrainingConfig.for_rows(400, **ASKED, model="linear", steps=7)
     assert (large.expected_batch, small.expected_batch) == (2_048, 100)
     assert (linear.model, linear.hidden, linear.steps) == (ModelKind.LINEAR, (), 7)
+    adapted = TrainingConfig.for_rows(1_000_000, **ASKED, model="lora")
+    assert (adapted.hidden, adapted.expected_batch) == ((), 256)
 
 
 def test_plan_round_trip() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from training.declarations import read_declarations
 from training.errors import FeatureError
-from training.features import Category, Hashed, Numeric, Provenance, Scale, Target
+from training.features import Category, Encoded, Hashed, Numeric, Provenance, Scale, Target
 
 COLUMNS = ["id", "age", "gain", "work", "sex", "hours", "note", "income"]
 DECLARED: dict[str, Any] = {
@@ -42,6 +42,12 @@ def test_reads_what_is_declared() -> None:
     assert declared.unbounded == ("hours",)
     assert declared.groups == {"work": ("Private", "State-gov"), "sex": ("Female", "Male")}
     assert declared.source == "adult.names"
+
+
+def test_an_encoder_reads_what_was_declared_for_it() -> None:
+    encoded = changed(note={"kind": "encoded", "encoder": "minilm-l6"})
+    features = read_declarations(encoded, COLUMNS).features
+    assert [f for f in features if f.name == "note"] == [Encoded("note", "minilm-l6")]
 
 
 def test_open_bounds_must_be_closed() -> None:
@@ -143,6 +149,24 @@ def test_labels(
             {},
             "feature.declaration_invalid",
             "/columns/note/buckets",
+        ),
+        (
+            changed(note={"kind": "encoded"}),
+            {},
+            "feature.declaration_invalid",
+            "/columns/note/encoder",
+        ),
+        (
+            changed(note={"kind": "encoded", "encoder": ["minilm-l6"]}),
+            {},
+            "feature.declaration_invalid",
+            "/columns/note/encoder",
+        ),
+        (
+            changed(note={"kind": "encoded", "encoder": "minilm-l6", "use": "group"}),
+            {},
+            "feature.declaration_invalid",
+            "/groups",
         ),
         ({**DECLARED, "groups": ["age"]}, {}, "feature.declaration_invalid", "/groups"),
     ],

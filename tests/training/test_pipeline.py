@@ -3,6 +3,7 @@
 import errno
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from tests.factories.training import DECLARATIONS, SMALL, approve, ask, make_ver
 from training import checkpoints, ledger, pipeline
 from training.actions.runs import cancel_run, retry_run
 from training.charges import Charge, Part, cost
-from training.errors import CheckpointError
+from training.errors import CheckpointError, RunRefusedError
 from training.mechanisms import Purpose
 from training.models import Checkpoint, Model, ModelState, ModelVersion, Run, RunPoint, RunState
 from training.recomputation import recompute
@@ -146,6 +147,74 @@ def test_the_background_is_the_one_that_explanations_will_use(house: House) -> N
     background = serving.background(serving.loaded(made), made)
     assert background.digest() == made.background_digest
     assert len(background.rows) == pipeline.BACKGROUND_ROWS
+
+
+TEXT: dict[str, Any] = {"kind": "encoded", "encoder": "minilm-l6"}
+IGNORED: dict[str, Any] = {"kind": "ignore"}
+
+
+def test_text_and_numbers_train_one_model_which_is_served_and_explained(house: House) -> None:
+    from audit.explanations import explain_row, verify_record
+    from gateway import serving
+
+    columns = {**DECLARATIONS["columns"], "note": TEXT}
+    version = make_version(house, declarations={**DECLARATIONS, "columns": columns})
+    with pytest.raises(RunRefusedError) as caught:  # a text is no target, encoded or not
+        ask(house, version, target="note", positive="<PERSON> called")
+    assert caught.value.stable_code == "run.target_barred"
+    made = trained(house, version, model="linear", config={"steps": 3, "expected_batch": 40})
+    assert "note" not in made.card["barred_columns"]
+    (told,) = (f for f in made.card["preprocessing"]["features"] if f["name"] == "note")
+    assert (told["kind"], told["encoder"]) == ("encoded", "minilm-l6")
+    model = serving.loaded(made)
+    background = serving.background(model, made)
+    row = model.check_row({"city": "north", "note": "He asked twice.", "age": 40, "hours": None})
+    record = explain_row(
+        model.predict_columns, [row[name] for name in model.spec.names], background,
+        record_id="1", model_digest=model.digest, input_commitment="c",
+    )  # fmt: skip
+    assert verify_record(record).failed == ()
+    other = model.predict_proba([row, {**row, "note": "All is well."}])
+    assert other[0] != other[1]
+
+
+def test_adapters_train_by_the_same_run(house: House) -> None:
+    columns = {**DECLARATIONS["columns"], "note": TEXT} | dict.fromkeys(
+        ("city", "age", "hours"), IGNORED
+    )
+    version = make_version(house, declarations={**DECLARATIONS, "columns": columns})
+    made = trained(
+        house, version, model="lora",
+        config={"steps": 2, "expected_batch": 6, "lora_rank": 2, "lora_layers": 1},
+    )  # fmt: skip
+    with tenant_scope(house.id):
+        run = fresh(made.run)
+        assert account(run).steps == 2
+        with open_object(made.artifact) as file:
+            stored = file.read()
+    assert len(stored) < 50_000
+    assert made.card["model"]["kind"] == "lora"
+    assert made.card["model"]["parameters"] == 2 * 2 * (2 * 384) + 385
+    assert made.card["training"]["config"]["lora_layers"] == 1
+    model = LoadedModel(stored, expected=made.artifact_digest)
+    assert 0 <= model.predict_proba([model.check_row({"note": "called again"})])[0] <= 1
+
+
+def test_without_the_encoder_a_run_says_so_and_costs_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from training import encoder, packaged
+
+    columns = {**DECLARATIONS["columns"], "note": TEXT}
+    version = make_version(house, declarations={**DECLARATIONS, "columns": columns})
+    run = ask(house, version)
+    elsewhere = replace(packaged.ENCODERS["minilm-l6"], folder=tmp_path)
+    monkeypatch.setattr(encoder, "_loaded", lambda _: encoder.SentenceEncoder(elsewhere))
+    leases.run_here(run.reference)
+    run = fresh(run)
+    assert (run.state, run.error_code) == (RunState.FAILED, "encoder.missing")
+    with tenant_scope(house.id):
+        assert ledger.statement(version.dataset.budget).spent == 0
 
 
 def test_a_second_run_of_the_name_is_the_next_version(house: House) -> None:

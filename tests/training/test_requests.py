@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from training.errors import PredictionInputError
-from training.features import Category, FeatureSpec, Hashed, Numeric, Target
+from training.features import Category, Encoded, FeatureSpec, Hashed, Numeric, Target
 from training.requests import check_row, input_schema
 
 SPEC = FeatureSpec(
@@ -68,3 +68,16 @@ def test_schema_agrees_with_the_check() -> None:
     for bad in ({**GOOD, "extra": 1}, {"age": 1}, {**GOOD, "a/b~c": "z"}, {**GOOD, "age": []}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, schema)
+
+
+def test_a_text_that_an_encoder_reads_may_be_long() -> None:
+    spec = FeatureSpec((Encoded("letter"), Hashed("note")), Target("t", "1"))
+    row = {"letter": " " + "x" * 19_998 + " ", "note": None}
+    assert check_row(spec, row) == {"letter": "x" * 19_998, "note": None}
+    schema = input_schema(spec)
+    assert schema["properties"]["letter"]["maxLength"] == 20_000  # type: ignore[index]
+    jsonschema.validate(row, schema)
+    for wrong in ({**row, "letter": "x" * 20_001}, {"letter": None, "note": "x" * 1_001}):
+        with pytest.raises(PredictionInputError) as caught:
+            check_row(spec, wrong)
+        assert caught.value.stable_code == "predict.too_long"

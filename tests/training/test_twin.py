@@ -18,6 +18,7 @@ from governance.scoping import tenant_scope
 from tests.factories.people import House, make_house
 from tests.factories.training import DECLARATIONS, make_version, rows_of
 from training import ledger, twin
+from training.backgrounds import SENTENCES
 from training.charges import Part, cost
 from training.errors import BudgetError, ConfigError, RunRefusedError
 from training.marginals import Bins, bins_of, noisy_marginals
@@ -59,6 +60,21 @@ def test_a_twin_has_the_columns_and_no_row(
     assert {row["income"] for row in rows} == {">50K", "<=50K"}
     assert all(17 <= int(row["age"]) <= 90 for row in rows)
     assert len({tuple(row.values()) for row in rows}) == 500
+
+
+@pytest.mark.parametrize("epsilon", [None, "1"])
+def test_a_text_that_an_encoder_reads_is_a_public_sentence(
+    house: House, tmp_path: Path, epsilon: str | None
+) -> None:
+    said = {"kind": "encoded", "encoder": "minilm-l6"}
+    declared = {**DECLARATIONS["columns"], "note": said, "hours": said, "phone": said}
+    version = make_version(house, declarations={**DECLARATIONS, "columns": declared})
+    with tenant_scope(house.id):
+        synthesize(house.engineer, version, 200, tmp_path / "twin.csv", epsilon)
+    rows = read(tmp_path / "twin.csv")
+    for name in ("note", "hours"):
+        assert {row[name] for row in rows} == set(SENTENCES)
+    assert not {row["phone"] for row in rows} & set(SENTENCES)  # an identifier stays one
 
 
 def test_without_epsilon_no_row_is_read_and_nothing_is_charged(
