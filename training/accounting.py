@@ -27,7 +27,7 @@ from dp_accounting import (
 from dp_accounting.pld import PLDAccountant
 from opacus.accountants.analysis.rdp import compute_rdp
 
-from training.config import Guarantee, Plan, TrainingConfig
+from training.config import Guarantee, ModelKind, Plan, TrainingConfig
 from training.errors import BudgetError, ConfigError
 from training.mechanisms import WHOLE, Mechanism, Purpose
 from training.renyi import (
@@ -165,7 +165,8 @@ def make_plan(config: TrainingConfig, rows: int, before: Sequence[Mechanism] = (
             code="run.delta_invalid",
             pointer="/delta",
         )
-    sampling = min(WHOLE, max(1, config.expected_batch * WHOLE // rows))
+    every_row = config.model is ModelKind.EBM
+    sampling = WHOLE if every_row else min(WHOLE, max(1, config.expected_batch * WHOLE // rows))
     sigma = (
         calibrate(
             config.epsilon, config.delta, sampling=sampling, steps=config.steps, before=before

@@ -11,6 +11,9 @@ class TrainingConfig(AppConfig):
 
     def ready(self) -> None:
         """Say what approvals and jobs of this package do."""
-        from training import effects  # noqa: PLC0415  # models are not loaded before
+        from django.conf import settings  # noqa: PLC0415  # as below
+
+        from training import effects, modules  # noqa: PLC0415  # models are not loaded before
 
         effects.register()
+        modules.allow(settings.TRAINING_MODULES)

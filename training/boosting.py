@@ -76,7 +76,12 @@ def boost(  # noqa: PLR0913 - the parts of one run, each named at the call
         histogram_noise: σ of the numbers of rows, relative to their sensitivity √features; they
             were paid for.
         units: whose the n rows are; None where every record is a unit.
-        on_block, on_kept, on_progress, cancelled, after, paid: see `dpsgd.train`.
+        on_block: see `dpsgd.train`, as for what follows.
+        on_kept: with the snapshot of a finished block.
+        on_progress: with what may be told of it.
+        cancelled: asked before each block.
+        after: where an earlier worker stopped.
+        paid: steps that the ledger holds already.
 
     Raises:
         EngineError: shapes do not fit, the plan samples rows or has another C.

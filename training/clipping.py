@@ -29,7 +29,7 @@ from torch.nn.grad import conv2d_input
 
 from training.config import LOSS_CEILING, LOSS_SHARE
 from training.errors import EngineError
-from training.networks import Stemmed
+from training.networks import Embeddings, Stemmed
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -140,7 +140,9 @@ _ELEMENTWISE: Final = frozenset(
 
 
 # What works on each record alone and has no weights: its derivative is asked of autograd as well.
-_SHAPING: Final = frozenset({nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Flatten, nn.MaxPool2d})
+_SHAPING: Final = frozenset(
+    {nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Flatten, nn.MaxPool2d, nn.Unflatten}
+)
 _BY_AUTOGRAD: Final = _ELEMENTWISE | _SHAPING
 
 
@@ -168,11 +170,12 @@ class ClosedForm:
         """
         layers = tuple(network.children())
         tensors = [id(p) for layer in layers for p in layer.parameters()]
-        known = _FROM_OUTPUT.keys() | _ELEMENTWISE | _SHAPING | {nn.Linear, nn.Conv2d}
+        known = _FROM_OUTPUT.keys() | _ELEMENTWISE | _SHAPING | {nn.Linear, nn.Conv2d, Embeddings}
         return (
             type(network) is nn.Sequential
             and any(type(layer) is nn.Linear for layer in layers)
             and all(type(layer) in known and _plain(layer) for layer in layers)
+            and not any(type(layer) is Embeddings for layer in layers[1:])  # have no way back
             and not any(True for _ in network.parameters(recurse=False))
             and not any(_hooked(module) for module in (network, *layers))
             and len(set(tensors)) == len(tensors)
@@ -222,6 +225,8 @@ class ClosedForm:
                 gradients.append(_Dense(trained, step.given, signal))
             elif trained and isinstance(layer, nn.Conv2d):
                 gradients.append(_convolved(layer, trained, step.given, signal))
+            elif trained and isinstance(layer, Embeddings):
+                gradients.append(_Blocks.of(layer, step.given, signal))
             if place:
                 signal = step.below(signal)
         squares = torch.stack([part.squares() for part in gradients]).sum(0)
@@ -275,6 +280,8 @@ def _plain(layer: nn.Module) -> bool:
         return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(padding, str)
     if isinstance(layer, nn.Flatten):
         return layer.start_dim > 0  # from 0 it would join records
+    if isinstance(layer, nn.Unflatten):
+        return layer.dim == 1  # as above
     # In place, it would overwrite what the backward way needs.
     return not getattr(layer, "inplace", False) and not getattr(layer, "return_indices", False)
 
@@ -323,6 +330,36 @@ class _Dense:
         return [
             clipped.T @ self.given if name == "weight" else clipped.sum(0) for name in self.trained
         ]
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Of `Embeddings`: one product of input and signal for each matrix that is trained."""
+
+    parts: tuple[_Dense, ...]
+
+    @classmethod
+    def of(cls, layer: Embeddings, given: torch.Tensor, signal: torch.Tensor) -> "_Blocks":
+        """By block, leaving out what is passed on as it is or frozen."""
+        signals = torch.split(signal, layer.outputs, dim=1)
+        blocks = zip(layer.split(given), signals, layer.embedded, strict=True)
+        embedded = [(part, of) for part, of, chosen in blocks if chosen]
+        return cls(
+            tuple(
+                _Dense(("weight",), part, of)
+                for (part, of), weight in zip(embedded, layer.weights, strict=True)
+                if weight.requires_grad
+            )
+        )
+
+    def squares(self) -> torch.Tensor:
+        return torch.stack([part.squares() for part in self.parts]).sum(0)
+
+    def only(self, chosen: torch.Tensor) -> "_Blocks":
+        return _Blocks(tuple(part.only(chosen) for part in self.parts))
+
+    def sums(self, weights: torch.Tensor) -> list[torch.Tensor]:
+        return [part.sums(weights)[0] for part in self.parts]
 
 
 @dataclass(frozen=True)
@@ -402,7 +439,7 @@ class Hooked:
     """
 
     def __init__(self, network: nn.Module, loss: LossFunction, max_grad_norm: float) -> None:
-        if ModuleValidator.validate(network, strict=False):
+        if ModuleValidator.validate(network.train(), strict=False):
             raise EngineError(
                 "a layer couples records or keeps statistics of them (batch normalization does)",
                 code="engine.layer_unsupported",

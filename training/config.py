@@ -30,6 +30,9 @@ _LARGEST_LAYERS: Final = 8
 _LARGEST_WIDTH: Final = 8_192
 _LARGEST_STEPS: Final = 1_000_000
 _LARGEST_BATCH: Final = 1_000_000
+_IMAGE_AXES: Final = 3
+_LARGEST_SIDE: Final = 256
+_SMALLEST_IMAGE: Final = 8
 _LARGEST_RANK: Final = 64
 _LARGEST_ALPHA: Final = 1_024.0
 _LARGEST_ADAPTED: Final = 6  # layers: as many as the packaged encoder has
@@ -41,7 +44,11 @@ class ModelKind(StrEnum):
 
     LINEAR = "linear"
     MLP = "mlp"
+    EMBEDDING = "embedding"  # an MLP behind one embedding for each list of values
+    CNN = "cnn"  # over columns that are an image's pixels
+    EBM = "ebm"  # a table of scores for each feature: the glass box
     LORA = "lora"  # adapters in a packaged encoder, over one text
+    MODULE = "module"  # a class of one's own, by a name that the operator allows
 
 
 class Form(StrEnum):
@@ -84,6 +91,8 @@ class TrainingConfig:
         delta: δ of the dataset.
         features: digest of the feature specification.
         model: which network; `hidden` are the widths of an MLP's hidden layers.
+        image: of a `cnn` model: channels, height and width, whose product is the number of pixels.
+        module: of a `module` model: the dotted path of a class or function.
         expected_batch: mean number of records in a step (Poisson sampling makes it random).
         steps: number of steps T.
         max_grad_norm: clipping norm C of one record's vector.
@@ -117,6 +126,8 @@ class TrainingConfig:
     lora_rank: int = 4
     lora_alpha: float = 8.0
     lora_layers: int = 2
+    image: tuple[int, ...] = ()
+    module: str = ""
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -127,7 +138,7 @@ class TrainingConfig:
             raise _refuse("adjacency", f"only {ADJACENCY} adjacency is implemented")
 
     def _check_network(self) -> None:
-        if self.model is not ModelKind.MLP:
+        if self.model not in _LAYERED:
             if self.hidden:
                 raise _refuse("hidden", f"a {self.model.value} model has no hidden layers")
         elif not 0 < len(self.hidden) <= _LARGEST_LAYERS:
@@ -136,9 +147,27 @@ class TrainingConfig:
             raise _refuse("hidden", f"a hidden layer is 1 to {_LARGEST_WIDTH} wide")
         if len(set(self.forms)) != len(self.forms):
             raise _refuse("forms", "each form is made once")
+        if self.forms and self.model in {ModelKind.LORA, ModelKind.MODULE}:
+            raise _refuse("forms", f"a {self.model.value} model has no other forms")
+        if self.model is ModelKind.EBM and self.max_grad_norm != 1:
+            raise _refuse("max_grad_norm", "residuals are at most 1 as they are")
+        self._check_image()
+        if bool(self.module) is not (self.model is ModelKind.MODULE):
+            raise _refuse("module", "a module model, and no other, names its class")
         if not 0 <= self.init_seed < 2**53:
             raise _refuse("init_seed", "must be a non-negative integer below 2**53")
         self._check_adapters()
+
+    def _check_image(self) -> None:
+        if self.model is not ModelKind.CNN:
+            if self.image:
+                raise _refuse("image", "only a cnn model reads images")
+        elif len(self.image) != _IMAGE_AXES or any(
+            not 0 < side <= _LARGEST_SIDE for side in self.image
+        ):
+            raise _refuse("image", f"channels, height and width, each 1 to {_LARGEST_SIDE}")
+        elif min(self.image[1:]) < _SMALLEST_IMAGE:
+            raise _refuse("image", f"an image is at least {_SMALLEST_IMAGE} wide and high")
 
     def _check_adapters(self) -> None:
         if not 0 < self.lora_rank <= _LARGEST_RANK:
@@ -173,16 +202,18 @@ class TrainingConfig:
         """Defaults from public rules: the number of rows and ε, never the data.
 
         Large batches and few steps suit DP-SGD, for noise is added once a step: the expected batch
-        is 2,048 records, 256 for adapters, or a quarter of a smaller table. `chosen` overrides any
-        field.
+        is 2,048 records, 256 for adapters and images, or a quarter of a smaller table. A boosted
+        model reads every row at every step. `chosen` overrides any field.
 
         Raises:
             ConfigError: the result is out of range.
         """
         model = ModelKind(chosen.pop("model", ModelKind.MLP))
-        largest = _LORA_BATCH if model is ModelKind.LORA else 2_048
-        batch = int(chosen.pop("expected_batch", 0) or max(1, min(largest, rows // 4)))
-        hidden = tuple(chosen.pop("hidden", (64,) if model is ModelKind.MLP else ()))
+        largest = _LORA_BATCH if model in {ModelKind.LORA, ModelKind.CNN} else 2_048
+        batch = chosen.pop("expected_batch", max(1, min(largest, rows // 4)))
+        hidden = tuple(chosen.pop("hidden", (64,) if model in _LAYERED else ()))
+        if model is ModelKind.EBM:
+            chosen = {"max_grad_norm": 1.0, "learning_rate": 0.3, **chosen}
         return cls(
             epsilon=epsilon,
             delta=delta,
@@ -197,7 +228,7 @@ class TrainingConfig:
         """The canonical-JSON form; floats are decimal strings."""
         shown: dict[str, object] = {}
         for name, value in asdict(self).items():
-            if name in _ADAPTERS and self.model is not ModelKind.LORA:
+            if _of_another(name, self.model):
                 continue  # digests of other models are what they were
             if isinstance(value, float):
                 shown[name] = exact(value)
@@ -216,18 +247,7 @@ class TrainingConfig:
             with
                 a pointer to it.
         """
-        known = {field.name for field in fields(cls)}
-        for name in stored:
-            if name not in known:
-                raise ConfigError("the configuration has an unknown field", pointer="")
-        read: dict[str, Any] = {}
-        for name, parse in _READERS.items():
-            if name not in stored:
-                continue
-            try:
-                read[name] = parse(stored[name])
-            except (TypeError, ValueError):
-                raise _refuse(name, "cannot be read as what this field holds") from None
+        read = read_fields(stored)
         for name in ("epsilon", "delta", "features"):
             if name not in read:
                 raise _refuse(name, "is missing")
@@ -236,6 +256,26 @@ class TrainingConfig:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return digest(self.as_dict())
+
+
+def read_fields(stored: Mapping[str, object]) -> dict[str, Any]:
+    """Some fields of a configuration, as a user or `TrainingConfig.as_dict` wrote them.
+
+    Raises:
+        ConfigError: an unknown field, or a value of another type, with a pointer to it.
+    """
+    for name in stored:
+        if name not in _READERS:
+            raise ConfigError("the configuration has an unknown field", pointer="")
+    read: dict[str, Any] = {}
+    for name, parse in _READERS.items():
+        if name not in stored:
+            continue
+        try:
+            read[name] = parse(stored[name])
+        except (TypeError, ValueError):
+            raise _refuse(name, "cannot be read as what this field holds") from None
+    return read
 
 
 def _number(value: object) -> float:
@@ -288,8 +328,20 @@ _READERS: Final[dict[str, Any]] = {
     "lora_rank": _integer,
     "lora_alpha": _number,
     "lora_layers": _integer,
+    "image": _widths,
+    "module": _text,
 }
 _ADAPTERS: Final = frozenset({"lora_rank", "lora_alpha", "lora_layers"})
+_LAYERED: Final = frozenset({ModelKind.MLP, ModelKind.EMBEDDING})
+_OF_ONE_KIND: Final = dict.fromkeys(_ADAPTERS, ModelKind.LORA) | {
+    "image": ModelKind.CNN,
+    "module": ModelKind.MODULE,
+}
+
+
+def _of_another(field: str, model: ModelKind) -> bool:
+    """Whether a field means nothing for this kind of model."""
+    return _OF_ONE_KIND.get(field, model) is not model
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ documentation, never read off the rows:
                  "sex": {"kind": "category", "values": ["Female", "Male"], "use": "group"},
                  "hours": {"kind": "numeric"},             bounds unknown: paid for out of ε
                  "note": {"kind": "text", "buckets": 64},  hashed
+                 "p0_0": {"kind": "pixel", "low": 0, "high": 255},       of an image, in order
                  "letter": {"kind": "encoded", "encoder": "minilm-l6"},  read by a frozen encoder
                  "id": {"kind": "ignore"}},
      "target": {"column": "income", "positive": ">50K", "negative": "<=50K"},
@@ -25,12 +26,14 @@ from typing import Any, Final
 from training.errors import FeatureError
 from training.features import (
     LARGEST_CELL,
+    Binned,
     Category,
     Encoded,
     Feature,
     FeatureSpec,
     Hashed,
     Numeric,
+    Pixel,
     Provenance,
     Scale,
     Target,
@@ -57,6 +60,16 @@ class Declared:
     target: Target
     groups: Mapping[str, tuple[str, ...]]
     source: str
+
+    def binned(self) -> "Declared":
+        """The same, every number as one of even stretches between its bounds."""
+        binned = tuple(
+            Binned(one.name, one.low, one.high, one.scale, one.provenance)
+            if isinstance(one, Numeric)
+            else one
+            for one in self.features
+        )
+        return replace(self, features=binned)
 
     def complete(self, bounds: Mapping[str, tuple[float, float]]) -> FeatureSpec:
         """The specification, with paid bounds in place of the open ones.
@@ -134,7 +147,7 @@ def read_declarations(
         feature = _feature(name, declared)
         if declared.get("use", "feature") == "feature":
             features.append(feature)
-            if declared["kind"] == "numeric" and "low" not in declared:
+            if declared["kind"] in {"numeric", "pixel"} and "low" not in declared:
                 unbounded.append(name)
     return Declared(
         features=tuple(features),
@@ -148,7 +161,7 @@ def read_declarations(
 def _feature(name: str, declared: Mapping[str, Any]) -> Feature:
     where = f"/columns/{name}"
     match declared.get("kind"):
-        case "numeric":
+        case "numeric" | "pixel":
             if ("low" in declared) != ("high" in declared):
                 raise FeatureError("declare both bounds or neither", pointer=where)
             low = _finite(declared.get("low", 0), f"{where}/low")
@@ -157,6 +170,8 @@ def _feature(name: str, declared: Mapping[str, Any]) -> Feature:
                 scale = Scale(declared["scale"]) if "scale" in declared else _scale(low, high)
             except ValueError:
                 raise FeatureError("a scale is linear or log", pointer=f"{where}/scale") from None
+            if declared["kind"] == "pixel":
+                return Pixel(name, low, high, Scale.LINEAR)
             return Numeric(name, low, high, scale)
         case "category":
             return Category(name, _values(declared, where))
@@ -169,7 +184,8 @@ def _feature(name: str, declared: Mapping[str, Any]) -> Feature:
             return Encoded(name, str(declared.get("encoder", "")))
         case _:
             raise FeatureError(
-                "a column is numeric, category, text, encoded or ignore", pointer=f"{where}/kind"
+                "a column is numeric, pixel, category, text, encoded or ignore",
+                pointer=f"{where}/kind",
             )
 
 

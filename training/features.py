@@ -142,6 +142,23 @@ class Binned(Numeric):
 
 
 @dataclass(frozen=True)
+class Pixel(Numeric):
+    """One number of an image, from 0 to 1 between its bounds; 0 where there is none."""
+
+    width = 1
+
+    def encode(self, cells: Cells) -> npt.NDArray[np.float32]:
+        """(n, 1)."""
+        parsed = np.array(_memoized(number, cells), dtype=np.float64)
+        known = np.clip(np.where(np.isfinite(parsed), parsed, self.low), self.low, self.high)
+        return ((known - self.low) / (self.high - self.low))[:, None].astype(np.float32)
+
+    def as_dict(self) -> dict[str, object]:
+        """Canonical-JSON form."""
+        return {**super().as_dict(), "kind": "pixel"}
+
+
+@dataclass(frozen=True)
 class Category:
     """One of a public list of values, or the unknown bucket: width len(values) + 1."""
 
@@ -405,10 +422,13 @@ class FeatureSpec:
         return digest(self.as_dict())
 
 
+_NUMERIC: Final = {"numeric": Numeric, "binned": Binned, "pixel": Pixel}
+
+
 def _feature(stored: Mapping[str, Any]) -> Feature:
     match stored["kind"]:
-        case "numeric" | "binned":
-            return (Binned if stored["kind"] == "binned" else Numeric)(
+        case "numeric" | "binned" | "pixel":
+            return _NUMERIC[stored["kind"]](
                 name=str(stored["name"]),
                 low=float(stored["low"]),
                 high=float(stored["high"]),

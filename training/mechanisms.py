@@ -21,6 +21,7 @@ class Purpose(StrEnum):
 
     TRAINING = "training"
     BOUNDS = "bounds"
+    HISTOGRAM = "histogram"  # how many rows are in each bin of a boosted model
     EVALUATION = "evaluation"
     TWIN = "twin"  # marginals of a synthetic twin
 

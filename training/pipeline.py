@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -47,13 +48,14 @@ from training.accounting import PLD_LABEL, epsilon, rdp_of
 from training.actions.attempts import Made, begin_run, finish_run, stop_run
 from training.artifacts import Artifact, from_bytes, to_bytes
 from training.backgrounds import ORIGIN, synthetic_background
+from training.boosting import boost
 from training.bounds import buy_bounds
 from training.cards import model_card
 from training.charges import Charge, Part, covers
 from training.checkpoints import Kept
 from training.columns import columns_of
 from training.compression import MeasuredForm, compress, rows_a_second
-from training.config import Guarantee, Plan, TrainingConfig
+from training.config import Guarantee, ModelKind, Plan, TrainingConfig
 from training.declarations import Declared
 from training.dpsgd import Progress, Snapshot, Trained, train
 from training.errors import RunRefusedError, RunStateError
@@ -252,12 +254,17 @@ class _Attempt:
         if not declared.unbounded:
             spec = declared.complete({})
         else:
-            self._pay([Charge(paid) for paid in self.plan.paid])
-            sigma = self.plan.paid[0].noise_multiplier if self.private else _NO_NOISE
+            sigma = self._buy(Purpose.BOUNDS)
             source = self.kept.secret.stream("bounds")
             spec = declared.complete(buy_bounds(rows, declared.unbounded, sigma, source).bounds)
         self.kept = replace(self.kept, spec=spec)
         return spec
+
+    def _buy(self, purpose: Purpose) -> float:
+        """Pay for what the plan does before its first step; its noise multiplier."""
+        bought = [paid for paid in self.plan.paid if paid.purpose is purpose]
+        self._pay([Charge(paid) for paid in bought])
+        return bought[0].noise_multiplier if self.private else _NO_NOISE
 
     def _train(self, network: nn.Module, spec: FeatureSpec, rows: _Rows) -> Trained:
         labels = torch.from_numpy(spec.encode_target(rows.train))
@@ -276,7 +283,13 @@ class _Attempt:
             done = progress.step
             self._draw(progress)
 
-        return train(
+        if self.config.model is ModelKind.EBM:
+            loop = partial(
+                boost, blocks=spec.features, histogram_noise=self._buy(Purpose.HISTOGRAM)
+            )
+        else:
+            loop = partial(train)
+        return loop(
             network,
             features,
             labels[usable],

@@ -14,10 +14,10 @@ from governance.models import DatasetVersion
 from training.bounds import SHARE
 from training.charges import Charge, Part
 from training.columns import columns_of, subject_of, within
-from training.config import Guarantee, ModelKind, Plan, TrainingConfig
+from training.config import Guarantee, ModelKind, Plan, TrainingConfig, read_fields
 from training.declarations import Declared, read_declarations
 from training.errors import ConfigError, FeatureError, RunRefusedError
-from training.features import FeatureSpec, only_text
+from training.features import FeatureSpec
 from training.mechanisms import Mechanism, Purpose
 from training.models import BudgetEntry, Run
 from training.split import SHARE as HELD_OUT
@@ -37,12 +37,15 @@ CHOICES: Final = frozenset(
         "optimizer",
         "average_last",
         "forms",
+        "image",
+        "module",
         "init_seed",
         "lora_rank",
         "lora_alpha",
         "lora_layers",
     }
 )
+ROUNDS: Final = 60  # that a boosted model goes over its features, where nobody says otherwise
 _SMALLEST: Final = Decimal("0.000001")  # ε is kept with six places
 
 
@@ -118,15 +121,16 @@ def prepare(version: DatasetVersion, request: Request) -> Prepared:
         BudgetError: `budget.unreachable`.
     """
     from training.accounting import make_plan  # noqa: PLC0415  # loads torch: seconds
+    from training.inputs import check_kind  # noqa: PLC0415  # as above
 
-    declared, barred = read_features(version, request.target, request.positive)
-    if request.model is ModelKind.LORA:
-        only_text(declared.features)
+    declared, barred = read_features(version, request.target, request.positive, request.model)
     rows = training_units(version, request.unit)
     unknown = set(request.chosen) - CHOICES
     if unknown:
         raise ConfigError("this field cannot be chosen", pointer="/config")
-    base = TrainingConfig.for_rows(
+    boosted = request.model is ModelKind.EBM
+    usual = {"steps": ROUNDS * len(declared.features)} if boosted else {}
+    config = TrainingConfig.for_rows(
         rows,
         epsilon=float(request.epsilon),
         delta=request.delta,
@@ -134,14 +138,15 @@ def prepare(version: DatasetVersion, request: Request) -> Prepared:
         model=request.model,
         guarantee=request.guarantee,
         unit=request.unit,
+        **read_fields({**usual, **request.chosen}),
     )
-    config = TrainingConfig.from_dict({**base.as_dict(), **request.chosen})
-    plan = make_plan(config, rows, before=_bounds(declared, config))
+    check_kind(config, declared.features)
+    plan = make_plan(config, rows, before=_before(declared, config))
     return Prepared(config, plan, declared, barred)
 
 
 def read_features(
-    version: DatasetVersion, target: str, positive: str
+    version: DatasetVersion, target: str, positive: str, model: ModelKind
 ) -> tuple[Declared, Mapping[str, str]]:
     """The declared features of a version that its column plan allows, and what it bars.
 
@@ -165,7 +170,7 @@ def read_features(
         target=target,
         positive=positive or None,
     )
-    return declared, columns.barred
+    return declared.binned() if model is ModelKind.EBM else declared, columns.barred
 
 
 def open_digest(declared: Declared) -> str:
@@ -179,8 +184,10 @@ def check_unchanged(run: Run) -> Declared:
     Raises:
         RunRefusedError: `run.declarations_changed`.
     """
-    declared, _ = read_features(run.version, run.target, run.positive)
-    if open_digest(declared) != run.config_json()["features"]:
+    config = run.config_json()
+    model = ModelKind(config["model"])
+    declared, _ = read_features(run.version, run.target, run.positive, model)
+    if open_digest(declared) != config["features"]:
         raise RunRefusedError(
             "the dataset's declarations changed since this run was requested",
             code="run.declarations_changed",
@@ -279,14 +286,18 @@ def with_features(config: TrainingConfig, spec: FeatureSpec) -> TrainingConfig:
     return replace(config, features=spec.digest())
 
 
-def _bounds(declared: Declared, config: TrainingConfig) -> tuple[Mechanism, ...]:
-    """What undeclared bounds cost, to be paid before the first step."""
-    if not declared.unbounded or config.guarantee is not Guarantee.DP:
+def _before(declared: Declared, config: TrainingConfig) -> tuple[Mechanism, ...]:
+    """What is paid before the first step: undeclared bounds, a boosted model's numbers of rows."""
+    if config.guarantee is not Guarantee.DP:
+        return ()
+    purposes = [Purpose.BOUNDS] if declared.unbounded else []
+    purposes += [Purpose.HISTOGRAM] if config.model is ModelKind.EBM else []
+    if not purposes:
         return ()
     from training.accounting import gaussian_share  # noqa: PLC0415  # loads torch: seconds
 
     sigma = gaussian_share(config.epsilon, config.delta, SHARE)
-    return (Mechanism(sigma, purpose=Purpose.BOUNDS),)
+    return tuple(Mechanism(sigma, purpose=purpose) for purpose in purposes)
 
 
 def is_public(declarations: Mapping[str, Any]) -> bool:

@@ -193,6 +193,7 @@ INGEST_WORKERS: int
 DEFAULT_EPSILON_CAP: float
 DEFAULT_DELTA: float
 RUN_APPROVAL_EPSILON: float
+TRAINING_MODULES: list[str]
 CHECKPOINT_SECONDS: float
 SOURCES: dict[str, Any]
 RELEASE_K: dict[str, int]
@@ -229,6 +230,7 @@ def derive(env: Environment) -> dict[str, Any]:
         "DEFAULT_EPSILON_CAP": env.default_epsilon_cap,
         "DEFAULT_DELTA": env.default_delta,
         "RUN_APPROVAL_EPSILON": env.run_approval_epsilon,
+        "TRAINING_MODULES": env.training_modules,
         "CHECKPOINT_SECONDS": env.checkpoint_seconds,
         "RELEASE_K": {
             "internal": env.release_k_internal,

@@ -14,6 +14,7 @@ from tests.factories.engine import CLIP, clipped, naive_sum, records
 from training.clipping import ClippingPass, ClosedForm, Hooked, clipping_pass
 from training.dpsgd import binary_loss
 from training.errors import EngineError
+from training.networks import Embeddings
 
 Make = Callable[..., ClippingPass]
 both = pytest.mark.parametrize("make", [ClosedForm, Hooked])
@@ -232,6 +233,32 @@ def parametrized() -> nn.Sequential:
 )  # fmt: skip
 def test_the_formula_takes_only_what_it_holds_for(make: Callable[[], nn.Module]) -> None:
     assert not ClosedForm.takes(make())
+
+
+@pytest.mark.parametrize("frozen", [None, "0.weights.0", "0.weights.1"])
+@pytest.mark.parametrize("count", [0, 1, 20])
+def test_embeddings(frozen: str | None, count: int) -> None:
+    widths = [7, 3, 5]
+    network = nn.Sequential(
+        Embeddings(widths, [True, False, True]), nn.Linear(5 + 3 + 4, 4), nn.Tanh(), nn.Linear(4, 1)
+    )
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name != frozen)
+    assert ClosedForm.takes(network)
+    features, labels = records(count, 15)
+    assert clipped(network, features, labels) == pytest.approx(
+        naive_sum(network, features, labels), rel=3e-5, abs=1e-7
+    )
+
+
+def test_images_that_come_as_columns() -> None:
+    network = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten())
+    network.append(nn.Linear(8, 1))
+    assert ClosedForm.takes(network)
+    features, labels = records(9, 16)
+    assert clipped(network, features, labels) == pytest.approx(
+        naive_sum(network, features, labels), rel=3e-5, abs=1e-7
+    )
 
 
 def test_the_tabular_default_takes_the_closed_form() -> None:
