@@ -23,6 +23,7 @@ class Purpose(StrEnum):
     BOUNDS = "bounds"
     EVALUATION = "evaluation"
     TWIN = "twin"  # marginals of a synthetic twin
+    EXAMINATION = "examination"  # what a membership attack found, in public bins
 
 
 def exact(number: float) -> str:
