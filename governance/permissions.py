@@ -102,8 +102,8 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.DETECTOR_MEASURE: frozenset({_S, _P}),
     Permission.DETECTOR_VIEW: frozenset({_S, _O, _E, _A, _T, _P}),
     Permission.EXAMINATION_FINISH: frozenset(),  # the examining worker's alone
-    # Who trained the model, and who stands outside; what it may cost, the budget says to both.
-    Permission.EXAMINATION_REQUEST: frozenset({_E, _A}),
+    # Who trains, and who answers for what is promised; an auditor reads, and spends nothing.
+    Permission.EXAMINATION_REQUEST: frozenset({_O, _E}),
     # Figures may be exact where rows are public or a guarantee was waived: who may export rows.
     Permission.EXAMINATION_VIEW: frozenset({_S, _O, _E, _A, _T}),
     Permission.KEY_ISSUE: frozenset({_P, _T}),

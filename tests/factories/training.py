@@ -23,7 +23,9 @@ from governance.recognition.plan import ColumnPlan, Declared, Evidence, Kind, Pl
 from governance.scoping import tenant_scope
 from governance.tables.writing import ParquetChunkWriter
 from tests.factories.people import House
+from training.actions.examinations import request_examination
 from training.actions.runs import request_run
+from training.examination import Examination
 from training.models import ModelVersion, Run
 
 PURPOSE: Final = "credit-risk-scoring"
@@ -175,6 +177,15 @@ def trained(house: House, version: DatasetVersion, **asked: Any) -> ModelVersion
         run.refresh_from_db()
         assert run.state == "finished", run.error_code
         return ModelVersion.objects.select_related("model").get(run=run)
+
+
+def examined(house: House, version: ModelVersion, **asked: Any) -> Examination:
+    """An examination that was requested and carried out in this process."""
+    with tenant_scope(house.id), leases.doing_it_here():
+        made = request_examination(house.engineer, version, **asked)
+    leases.run_here(made.reference)
+    with tenant_scope(house.id):
+        return Examination.objects.select_related("run").get(pk=made.pk)
 
 
 def approve(house: House, proposal: Proposal) -> None:

@@ -1,7 +1,8 @@
 """An examination's way: requested and, where it is charged, reserved; finished or failed.
 
-Who trained a model may attack it, and so may the auditor, who stands outside; the budget bounds
-both. Figures are read by the roles that may take the rows away (`dataset:export`): some are exact.
+Who trains may attack a model, and so may the officer, who answers for what is promised and never
+trains; the budget bounds both. The auditor reads the figures and spends nothing. Figures are read
+by the roles that may take the rows away (`dataset:export`): some are exact.
 
     loss      charged, unless the rows are public: noisy counts, see `training.auditing.released`
     lira      exact, so only of public rows, or of a model whose guarantee two people waived
@@ -66,7 +67,7 @@ def request_examination(
 
     Args:
         record: filled here.
-        actor: the engineer, or the auditor.
+        actor: the engineer, or the officer.
         version: in whatever state: a registered one before its release, a served one, a withdrawn.
         kinds: one or more of `loss`, `lira`, `engine`.
         shadows: how many shadow models `lira` trains: 4 to 16, an even number.
