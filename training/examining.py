@@ -150,6 +150,7 @@ class _Attempt:
                 found[kind], against = doing[kind](artifact)
                 objections += [f"{kind}.{name}" for name in against]
                 self._done += 1
+            self._beat("finish")
             figures = {
                 "model": self.version.reference,
                 "artifact": self.version.artifact_digest,
