@@ -1,6 +1,5 @@
 """An examination's worker: what it finds, what leaves, what that costs, and where it may die."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,32 +15,26 @@ from governance.models import Job, PurposeGrant
 from governance.models.jobs import JobState
 from governance.rbac import examining_worker
 from governance.scoping import across_tenants, tenant_scope
-from tests.factories.gateway import stored
 from tests.factories.people import House, make_house
 from tests.factories.processes import forked
 from tests.factories.training import (
     DECLARATIONS,
-    PURPOSE,
     SMALL,
     examined,
     make_version,
     trained,
+    untrained,
 )
 from tests.training.auditing.test_verdict import drawn_twice, half_the_noise, no_clipping, shuffled
 from training import examining, ledger
-from training.accounting import make_plan
 from training.actions.examinations import request_examination, stop_examination
-from training.artifacts import to_bytes
 from training.auditing.released import BINS
 from training.charges import Part, cost
-from training.config import Guarantee as Promise
-from training.config import Plan, TrainingConfig
+from training.config import Plan
 from training.errors import ExaminationStateError
 from training.examination import Examination, ExaminationState
-from training.features import FeatureSpec, Numeric, Target
 from training.mechanisms import WHOLE, Mechanism, Purpose
-from training.models import Guarantee, Model, ModelVersion, Run, RunState
-from training.networks import build
+from training.models import Run, RunState
 from training.randomness import SECURE, seeded_secret
 from training.recomputation import recompute
 from training.split import held_out_rows
@@ -54,37 +47,6 @@ QUICK: Final[dict[str, Any]] = {**SMALL, "steps": 4}
 @pytest.fixture
 def house(db: None, home: Any) -> House:
     return make_house()
-
-
-def version_of(house: House) -> ModelVersion:
-    """A model with the weights that it began with, registered as a waived run leaves one."""
-    spec = FeatureSpec((Numeric("age", 17, 90), Numeric("hours", 1, 99)), Target("income", ">50K"))
-    config = TrainingConfig.for_rows(
-        200, epsilon=1.0, delta=DELTA, features=spec.digest(), guarantee=Promise.WAIVED, steps=1
-    )
-    data = to_bytes(
-        build(config, spec.width).state_dict(),
-        config=config,
-        plan=make_plan(config, 200),
-        spec=spec,
-        executed=1,
-    )
-    sealed = make_version(house)
-    kept = stored(house.tenant, "artifact", data)
-    with tenant_scope(house.id):
-        run = Run.objects.create(
-            tenant=house.tenant, version=sealed, purpose=PURPOSE, target="income",
-            model_name="income", guarantee=Guarantee.WAIVED, epsilon="1", config=b"{}",
-            config_digest="0" * 64, state=RunState.FINISHED,
-            requested_by=house.user(house.engineer),
-        )  # fmt: skip
-        made: ModelVersion = ModelVersion.objects.create(
-            tenant=house.tenant, run=run, number=1, artifact=kept,
-            model=Model.objects.create(tenant=house.tenant, slug="income"),
-            artifact_digest=hashlib.sha256(data).hexdigest(), guarantee=Guarantee.WAIVED,
-            card={}, card_digest=digest({}),
-        )  # fmt: skip
-    return made
 
 
 def account(examination: Examination) -> ledger.Account:
@@ -173,7 +135,7 @@ def test_counts_of_private_rows_are_noised_by_the_charged_mechanism(
         return real(*asked)
 
     monkeypatch.setattr(examining, "noisy_threshold_attack", spied)
-    made = examined(house, version_of(house), epsilon="1")
+    made = examined(house, untrained(house), epsilon="1")
     ((members, outsiders, mechanism, source, claim),) = seen
     assert len(members) == len(outsiders)
     assert mechanism == account(made).reserved[0].mechanism
@@ -217,7 +179,7 @@ def test_shadow_models_leave_each_record_out_of_half_of_them(
 def test_a_waived_model_may_be_attacked_by_shadows_but_its_counts_are_charged(
     house: House,
 ) -> None:
-    made = examined(house, version_of(house), kinds=["loss", "lira"], epsilon="1")
+    made = examined(house, untrained(house), kinds=["loss", "lira"], epsilon="1")
     assert (made.state, made.error_code) == ("finished", "")
     assert made.figures["claim"] is None
     assert made.figures["loss"]["noise_multiplier"] is not None
@@ -312,7 +274,7 @@ def test_what_goes_wrong_is_written_down(
     *,
     charged: bool,
 ) -> None:
-    version = version_of(house)
+    version = untrained(house)
     with tenant_scope(house.id), leases.doing_it_here():
         made = request_examination(house.engineer, version, epsilon="0.5")
         wrong(house, monkeypatch)
@@ -350,7 +312,7 @@ def test_three_dead_workers_are_enough(house: House, monkeypatch: pytest.MonkeyP
     def dies(*_: Any) -> Any:
         raise Killed
 
-    version = version_of(house)
+    version = untrained(house)
     with tenant_scope(house.id), leases.doing_it_here():
         made = request_examination(house.engineer, version, epsilon="0.5")
     job = job_of(made)
@@ -372,7 +334,7 @@ def test_three_dead_workers_are_enough(house: House, monkeypatch: pytest.MonkeyP
 def test_a_worker_that_lost_its_lease_releases_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    version = version_of(house)
+    version = untrained(house)
     with tenant_scope(house.id), leases.doing_it_here():
         made = request_examination(house.engineer, version, epsilon="0.5")
     job = job_of(made)
@@ -398,7 +360,7 @@ def test_a_worker_that_lost_its_lease_releases_nothing(
 def test_killed_between_the_charge_and_the_release_it_is_charged_once(home: Any) -> None:
     """SIGKILL to a real worker, after the write-ahead and after the noise was drawn."""
     house = make_house()
-    version = version_of(house)
+    version = untrained(house)
     with tenant_scope(house.id), leases.doing_it_here():
         made = {
             moment: request_examination(house.engineer, version, epsilon="0.5")
@@ -419,7 +381,7 @@ def test_killed_between_the_charge_and_the_release_it_is_charged_once(home: Any)
 
 
 def test_a_job_of_an_ended_examination_writes_nothing(house: House) -> None:
-    made = examined(house, version_of(house), epsilon="1")
+    made = examined(house, untrained(house), epsilon="1")
     lease = leases.Lease(job_of(made).id, house.id, made.reference, 1, "nobody")
     with tenant_scope(house.id), pytest.raises(ExaminationStateError):
         stop_examination(examining_worker(house.id), made, lease=lease, code="internal")
