@@ -182,7 +182,7 @@ def trained(house: House, version: DatasetVersion, **asked: Any) -> ModelVersion
         return ModelVersion.objects.select_related("model").get(run=run)
 
 
-def untrained(house: House) -> ModelVersion:
+def untrained(house: House, sealed: DatasetVersion | None = None) -> ModelVersion:
     """A model with the weights that it began with, registered as a waived run leaves one."""
     from training.accounting import make_plan
     from training.artifacts import to_bytes
@@ -200,7 +200,7 @@ def untrained(house: House) -> ModelVersion:
         spec=spec,
         executed=1,
     )
-    sealed = make_version(house)
+    sealed = sealed or make_version(house)
     with tenant_scope(house.id):
         with vault.ObjectWriter(house.tenant, "artifact") as writer:
             writer.write(data)
@@ -208,13 +208,13 @@ def untrained(house: House) -> ModelVersion:
         kept.save(force_insert=True)
         run = Run.objects.create(
             tenant=house.tenant, version=sealed, purpose=PURPOSE, target="income",
-            model_name="income", guarantee=Guarantee.WAIVED, epsilon="1", config=b"{}",
+            model_name=sealed.dataset.name, guarantee=Guarantee.WAIVED, epsilon="1", config=b"{}",
             config_digest="0" * 64, state=RunState.FINISHED,
             requested_by=house.user(house.engineer),
         )  # fmt: skip
         made: ModelVersion = ModelVersion.objects.create(
             tenant=house.tenant, run=run, number=1, artifact=kept,
-            model=Model.objects.create(tenant=house.tenant, slug="income"),
+            model=Model.objects.create(tenant=house.tenant, slug=f"{sealed.dataset.name}-risk"),
             artifact_digest=hashlib.sha256(data).hexdigest(), guarantee=Guarantee.WAIVED,
             card={}, card_digest=digest({}),
         )  # fmt: skip
