@@ -22,7 +22,6 @@ from audit.events import Event
 from audit.recording import Record, action
 from governance import leases
 from governance.leases import Lease
-from governance.models import DatasetVersion
 from governance.models.jobs import JobState
 from governance.permissions import Permission
 from governance.rbac import SystemActor, UserActor
@@ -47,6 +46,7 @@ _KEY_LENGTH: Final = 100
 class _Asked:
     """A request that was judged."""
 
+    trained: Run  # that made the version
     kinds: tuple[ExaminationKind, ...]
     shadows: int
     epsilon: Decimal
@@ -189,6 +189,7 @@ def _judged(
         )
     charged = ExaminationKind.LOSS in chosen and not public
     return _Asked(
+        version.run,
         chosen,
         _even(shadows) if lira else 0,
         _bounded(epsilon) if charged else Decimal(0),
@@ -239,7 +240,7 @@ def _asked_before(version: ModelVersion, asked: _Asked, key: str) -> Examination
 
 def _queued(version: ModelVersion, asked: _Asked, actor: UserActor, key: str) -> Examination:
     """The row, its account, and its job."""
-    run = _account(version, asked.epsilon, actor) if asked.epsilon else None
+    run = _account(version, asked.trained, asked.epsilon, actor) if asked.epsilon else None
     made: Examination = Examination.objects.create(
         tenant_id=version.tenant_id,
         version=version,
@@ -260,12 +261,11 @@ def _queued(version: ModelVersion, asked: _Asked, actor: UserActor, key: str) ->
     return made
 
 
-def _account(version: ModelVersion, epsilon: Decimal, actor: UserActor) -> Run:
+def _account(version: ModelVersion, trained: Run, epsilon: Decimal, actor: UserActor) -> Run:
     """A run that trains nothing, under which the ledger reserves one release on both parts."""
     from training.accounting import calibrate  # noqa: PLC0415  # loads torch: seconds
 
-    trained = _run_of(version)
-    data: DatasetVersion = trained.version
+    data = trained.version
     budget = ledger.budget_of(data.dataset)
     delta = float(budget.delta)
     if delta >= 1 / max(data.rows, 1):
@@ -289,12 +289,6 @@ def _account(version: ModelVersion, epsilon: Decimal, actor: UserActor) -> Run:
     )
     ledger.reserve(budget, run, run.attempt, [Charge(mechanism, part) for part in Part])
     return run
-
-
-def _run_of(version: ModelVersion) -> Run:
-    """The run that trained a version; `_judged` refused those without."""
-    found: Run = Run.objects.select_related("version__dataset").get(pk=version.run_id)
-    return found
 
 
 def _open(examination: Examination) -> Examination:
