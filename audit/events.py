@@ -401,6 +401,38 @@ class Event(Enum):
         {"artifact": Fact.DIGEST, "form": Fact.CODE, "file": Fact.DIGEST, "size": Fact.NUMBER},
     )
     MODEL_WITHDRAWN = "model.withdrawn", {"artifact": Fact.DIGEST}
+    EXAMINATION_REQUESTED = (
+        "examination.requested",
+        {
+            "examination": Fact.REFERENCE,
+            "artifact": Fact.DIGEST,
+            "kinds": Fact.CODES,
+            "shadows": Fact.NUMBER,
+            "run": Fact.REFERENCE,
+            "epsilon": Fact.DECIMAL,
+        },
+    )
+    EXAMINATION_FINISHED = (
+        "examination.finished",
+        {
+            "model": Fact.REFERENCE,
+            "artifact": Fact.DIGEST,
+            "kinds": Fact.CODES,
+            "figures": Fact.DIGEST,
+            "objections": Fact.CODES,
+            "run": Fact.REFERENCE,
+            "epsilon": Fact.DECIMAL,
+        },
+    )
+    EXAMINATION_FAILED = (
+        "examination.failed",
+        {
+            "model": Fact.REFERENCE,
+            "code": Fact.CODE,
+            "run": Fact.REFERENCE,
+            "epsilon": Fact.DECIMAL,
+        },
+    )
 
     # Commerce
     LICENSE_ISSUED = (

@@ -4,6 +4,7 @@ from gateway.console import (
     budgets,
     datasets,
     entries,
+    examinations,
     fetches,
     licenses,
     measurements,
@@ -17,6 +18,6 @@ from gateway.console import (
 )
 
 __all__ = [
-    "budgets", "datasets", "entries", "fetches", "licenses", "measurements", "models", "people",
-    "proposals", "quality", "releases", "rules", "runs",
+    "budgets", "datasets", "entries", "examinations", "fetches", "licenses", "measurements",
+    "models", "people", "proposals", "quality", "releases", "rules", "runs",
 ]  # fmt: skip

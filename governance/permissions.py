@@ -43,6 +43,9 @@ class Permission(StrEnum):
     DATASET_VIEW = "dataset:view"
     DETECTOR_MEASURE = "detector:measure"
     DETECTOR_VIEW = "detector:view"
+    EXAMINATION_FINISH = "examination:finish"
+    EXAMINATION_REQUEST = "examination:request"
+    EXAMINATION_VIEW = "examination:view"
     KEY_ISSUE = "key:issue"
     KEY_REVOKE = "key:revoke"
     KEY_ROTATE = "key:rotate"
@@ -99,6 +102,11 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.DATASET_VIEW: frozenset({_S, _O, _E, _A, _T}),
     Permission.DETECTOR_MEASURE: frozenset({_S, _P}),
     Permission.DETECTOR_VIEW: frozenset({_S, _O, _E, _A, _T, _P}),
+    Permission.EXAMINATION_FINISH: frozenset(),  # the examining worker's alone
+    # Who trains, and who answers for what is promised; an auditor reads, and spends nothing.
+    Permission.EXAMINATION_REQUEST: frozenset({_O, _E}),
+    # Figures may be exact where rows are public or a guarantee was waived: who may export rows.
+    Permission.EXAMINATION_VIEW: frozenset({_S, _O, _E, _A, _T}),
     Permission.KEY_ISSUE: frozenset({_P, _T}),
     Permission.KEY_REVOKE: frozenset({_P, _T}),
     Permission.KEY_ROTATE: frozenset({_P}),

@@ -166,6 +166,11 @@ def training_worker(tenant_id: UUID) -> SystemActor:
     return SystemActor("training", frozenset({Permission.RUN_FINISH}), tenant_id)
 
 
+def examining_worker(tenant_id: UUID) -> SystemActor:
+    """The worker that attacks models; it may only write down what it found."""
+    return SystemActor("examining", frozenset({Permission.EXAMINATION_FINISH}), tenant_id)
+
+
 def is_house(tenant_id: UUID | None) -> bool:
     """Whether a tenant is the one that was founded first: it operates the installation.
 

@@ -13,6 +13,7 @@ from governance.errors import RefusedError
 from governance.models import Proposal
 from governance.permissions import ProposalKind
 from training import admission
+from training.actions.examinations import EXAMINE
 from training.admission import TRAIN, end, locked, start
 from training.errors import ModelStateError
 from training.models import Budget, ModelState, ModelVersion, Run, RunState
@@ -25,6 +26,7 @@ def register() -> None:
     approvals.register_effect(ProposalKind.EPSILON_CAP, approvals.Effect(apply=_set_cap))
     approvals.register_effect(ProposalKind.MODEL_RELEASE, approvals.Effect(apply=_release))
     leases.register_job(TRAIN, leases.Work(send=_send, run=_work))
+    leases.register_job(EXAMINE, leases.Work(send=_send_examination, run=_examine))
 
 
 # The work itself imports torch and polars: only who does it pays for that.
@@ -38,6 +40,18 @@ def _send(job_id: UUID) -> None:
 
 def _work(job_id: UUID) -> None:
     from training.pipeline import work  # noqa: PLC0415  # see above
+
+    work(job_id)
+
+
+def _send_examination(job_id: UUID) -> None:
+    from training.tasks import send_examination  # noqa: PLC0415  # see above
+
+    send_examination(job_id)
+
+
+def _examine(job_id: UUID) -> None:
+    from training.examining import work  # noqa: PLC0415  # see above
 
     work(job_id)
 

@@ -9,6 +9,9 @@ TrainingError
 ├── BudgetError            budget.*       the privacy budget does not allow it
 ├── LedgerError            ledger.*       the ledger was used or written wrongly: a fault of ours
 ├── ModelStateError        model.*        the model's state does not allow it now
+├── ExaminationError       examination.*  a model cannot be examined in this way
+├── ExaminationStateError  examination.*  the examination's state does not allow it now
+├── ExaminationFailedError (any)          an examination that somebody waited for did not finish
 ├── FeatureError           feature.*      a declaration or a column cannot be encoded
 ├── PredictionInputError   predict.*      one request row is not what the model's schema says
 ├── EngineError            engine.*       the training loop refuses to go on
@@ -78,6 +81,26 @@ class ModelStateError(TrainingError):
 
     code = "model.state"
     kind = Kind.CONFLICT
+
+
+class ExaminationError(TrainingError):
+    """A rule of the house, or what the model claims, forbids this examination."""
+
+    code = "examination.refused"
+    kind = Kind.REFUSED
+
+
+class ExaminationStateError(TrainingError):
+    """The examination's state does not allow it now."""
+
+    code = "examination.state"
+    kind = Kind.CONFLICT
+
+
+class ExaminationFailedError(TrainingError):
+    """An examination that somebody waited for ended without figures; `code` says why."""
+
+    code = "examination.failed"
 
 
 class FeatureError(TrainingError):

@@ -24,6 +24,7 @@ class Purpose(StrEnum):
     HISTOGRAM = "histogram"  # how many rows are in each bin of a boosted model
     EVALUATION = "evaluation"
     TWIN = "twin"  # marginals of a synthetic twin
+    EXAMINATION = "examination"  # what a membership attack found, in public bins
 
 
 def exact(number: float) -> str:

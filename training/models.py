@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from governance.models import Dataset, DatasetVersion, StoredObject, User
 from governance.scoping import TenantOwned
+from training.examination import Examination  # noqa: F401  # Django looks for models here
 
 
 class Guarantee(models.TextChoices):

@@ -20,7 +20,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -42,13 +41,11 @@ from governance.pulse import Pulse
 from governance.rbac import SystemActor, training_worker
 from governance.scoping import tenant_scope
 from governance.vault import ObjectWriter, discard
-from governance.versions import frames
 from training import checkpoints, ledger
 from training.accounting import PLD_LABEL, epsilon, rdp_of
 from training.actions.attempts import Made, begin_run, finish_run, stop_run
 from training.artifacts import Artifact, from_bytes, to_bytes
 from training.backgrounds import ORIGIN, synthetic_background
-from training.boosting import boost
 from training.bounds import buy_bounds
 from training.cards import model_card
 from training.charges import Charge, Part, covers
@@ -57,17 +54,18 @@ from training.columns import columns_of
 from training.compression import MeasuredForm, compress, rows_a_second
 from training.config import Guarantee, ModelKind, Plan, TrainingConfig
 from training.declarations import Declared
-from training.dpsgd import Progress, Snapshot, Trained, train
-from training.errors import RunRefusedError, RunStateError
+from training.dpsgd import Progress, Snapshot, Trained
+from training.errors import RunStateError
 from training.evaluation import Metrics, NoisyCounts, count, measure
 from training.features import FeatureSpec, column_of
 from training.inputs import ahead_of, inputs_of, network_of
+from training.learning import learn
 from training.mechanisms import Mechanism, Purpose
 from training.models import Run, RunPoint, RunState
-from training.planning import check_subject, check_unchanged, with_features
+from training.planning import check_unchanged, with_features
 from training.randomness import fresh_secret
-from training.split import held_out_rows, held_out_subjects
-from training.units import First, Unit, Units, known, numbered
+from training.reading import Rows, read
+from training.units import Units
 from training.write_ahead import write_ahead
 
 CLAIMS: Final = 3  # workers that an attempt may cost before it wrote anything
@@ -122,22 +120,6 @@ def _stop(run: Run, lease: Lease, state: RunState, code: str) -> None:
         stop_run(training_worker(run.tenant_id), run, lease=lease, state=state, code=code)
     except LostLeaseError:
         _log.warning("job %s went to another worker", lease.job_id)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A sealed version's rows in the clear, split.
-
-    Attributes:
-        train: those to train on, and `owners` (n,) whose each is; None where each is a unit.
-        counted: of them one a unit, for what counts rows.
-        held_out: the others, one a unit.
-    """
-
-    train: pl.DataFrame
-    owners: npt.NDArray[np.int64] | None
-    counted: pl.DataFrame
-    held_out: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -216,36 +198,11 @@ class _Attempt:
             self._taken_up = True
             _log.info("%s goes on from step %d", self.run.reference, self.kept.step)
 
-    def _read(self, declared: Declared) -> _Rows:
-        """The columns that the run needs, of the sealed version, split as ever."""
-        version = self.run.version
+    def _read(self, declared: Declared) -> Rows:
+        """The columns that the run needs, of the sealed version."""
         features = [feature.name for feature in declared.features]
-        by_person = self.plan.unit is Unit.SUBJECT
-        subject = check_subject(version) if by_person else None
-        needed = list(
-            dict.fromkeys(
-                [*features, declared.target.column, *declared.groups]
-                + ([] if subject is None else [subject])
-            )
-        )
-        table = pl.concat(frame.select(needed) for frame in frames(version))
-        if len(table) != version.rows:
-            raise RunRefusedError(
-                "the sealed rows are not as many as the version says", code="run.rows_differ"
-            )
-        if subject is None:
-            mask = held_out_rows(version.dataset_id, version.rows)
-            train = table.filter(pl.Series(~mask))
-            return _Rows(train, None, train, table.filter(pl.Series(mask)))
-        people = column_of(table, subject)
-        usable, mask = known(people), held_out_subjects(version.dataset_id, people)
-        first = First().of(people)  # a person is in one part, so first of all is first of the part
-        return _Rows(
-            table.filter(pl.Series(usable & ~mask)),
-            numbered(people)[usable & ~mask],
-            table.filter(pl.Series(first & ~mask)),
-            table.filter(pl.Series(first & mask)),
-        )
+        needed = [*features, declared.target.column, *declared.groups]
+        return read(self.run.version, needed, self.plan.unit)
 
     def _complete(self, declared: Declared, rows: pl.DataFrame) -> FeatureSpec:
         """The specification; bounds that nobody declared are bought first."""
@@ -266,7 +223,7 @@ class _Attempt:
         self._pay([Charge(paid) for paid in bought])
         return bought[0].noise_multiplier if self.private else _NO_NOISE
 
-    def _train(self, network: nn.Module, spec: FeatureSpec, rows: _Rows) -> Trained:
+    def _train(self, network: nn.Module, spec: FeatureSpec, rows: Rows) -> Trained:
         labels = torch.from_numpy(spec.encode_target(rows.train))
         usable = torch.isfinite(labels)  # the plan's public N still counts the others
         features = ahead_of(network, inputs_of(self.config, spec, rows.train)[usable])
@@ -283,18 +240,15 @@ class _Attempt:
             done = progress.step
             self._draw(progress)
 
-        if self.config.model is ModelKind.EBM:
-            loop = partial(
-                boost, blocks=spec.features, histogram_noise=self._buy(Purpose.HISTOGRAM)
-            )
-        else:
-            loop = partial(train)
-        return loop(
+        boosted = self.config.model is ModelKind.EBM
+        return learn(
             network,
             features,
             labels[usable],
             plan=self.plan,
             config=self.config,
+            spec=spec,
+            histogram_noise=self._buy(Purpose.HISTOGRAM) if boosted else None,
             secret=self.kept.secret,
             units=units,
             on_block=on_block,

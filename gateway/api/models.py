@@ -2,20 +2,24 @@
 
 from typing import Any, Final
 
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.decorators import action as route
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.api.approvals import ProposalShown
-from gateway.api.doors import Resource, paged
+from gateway.api.doors import Resource, checked, paged
+from gateway.api.examinations import ExaminationBody, ExaminationShown
 from gateway.bindings import binds_action, scoped_read
 from gateway.catalog import find_model, models_for
+from gateway.idempotency import HEADER, check_header
 from gateway.releases import released_version
 from governance.lookup import find
 from governance.permissions import Permission
+from training.actions.examinations import request_examination
 from training.actions.models import propose_release, withdraw_model
+from training.examination import Examination
 from training.models import Model, ModelVersion
 
 # Null where no version is released.
@@ -100,6 +104,35 @@ class Models(Resource):
         self.allow(self.requires, self.kind)
         rows = ModelVersion.objects.visible_to(self.actor).filter(model=self.one(pk))
         return paged(self, request, rows, VersionShown, ordering="-created_at")
+
+    @extend_schema(responses=ExaminationShown(many=True))
+    @scoped_read(Examination)
+    @route(detail=True, url_path="examinations")
+    def examinations(self, request: Request, pk: str) -> Response:
+        """Every examination of a model of one's own."""
+        self.allow(Permission.EXAMINATION_VIEW, "examination")
+        rows = Examination.objects.visible_to(self.actor).filter(version__model=self.one(pk))
+        return paged(self, request, rows, ExaminationShown, ordering="-created_at")
+
+    @extend_schema(
+        request=ExaminationBody,
+        responses={status.HTTP_202_ACCEPTED: ExaminationShown},
+        parameters=[OpenApiParameter(HEADER, str, OpenApiParameter.HEADER)],
+    )
+    @route(detail=True, methods=["post"], url_path=r"versions/(?P<number>[0-9]{1,9})/examinations")
+    @binds_action(request_examination)
+    def examine(self, request: Request, pk: str, number: str) -> Response:
+        """Ask for attacks on a version; a worker carries them out: look at `state`."""
+        person = self.person
+        asked: dict[str, Any] = checked(ExaminationBody, request)
+        if HEADER in request.headers:
+            asked["idempotency_key"] = check_header(request.headers[HEADER])
+        made = request_examination(person, self._version(pk, number), **asked)
+        return Response(
+            ExaminationShown(made).data,
+            status=status.HTTP_202_ACCEPTED,
+            headers={"Location": f"/api/v1/examinations/{made.id}"},
+        )
 
     @extend_schema(request=None, responses={status.HTTP_201_CREATED: ProposalShown})
     @route(detail=True, methods=["post"], url_path=r"versions/(?P<number>[0-9]{1,9})/release")

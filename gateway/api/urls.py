@@ -9,6 +9,7 @@ from gateway.api.approvals import Approvals
 from gateway.api.audit import Bundles, Entries
 from gateway.api.budgets import Budgets
 from gateway.api.datasets import Datasets, DatasetVersions
+from gateway.api.examinations import Examinations
 from gateway.api.fetches import Fetches, Sources
 from gateway.api.keys import Keys
 from gateway.api.licenses import Licenses
@@ -50,6 +51,7 @@ for _prefix, _resource in {
     "dataset-versions": DatasetVersions,
     "datasets": Datasets,
     "detector-measurements": Measurements,
+    "examinations": Examinations,
     "fetches": Fetches,
     "keys": Keys,
     "licenses": Licenses,

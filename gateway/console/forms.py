@@ -13,7 +13,9 @@ from gateway.console import words
 from gateway.models import Feature, KeyMode
 from governance.errors import InvalidError
 from governance.tables.encoding import ACCEPTED
+from training.actions.examinations import DEFAULT_EPSILON, DEFAULT_SHADOWS
 from training.config import ModelKind
+from training.examination import ExaminationKind
 from training.models import Guarantee
 
 _MODELS: Final = {
@@ -251,6 +253,36 @@ class RunForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["version"].choices = versions  # type: ignore[attr-defined]  # a choice field
         self.fields["purpose"].choices = purposes  # type: ignore[attr-defined]  # as above
+
+
+class ExaminationForm(forms.Form):
+    """Which attacks on a model, and what they may charge."""
+
+    kinds = forms.MultipleChoiceField(
+        label=_("Attacks"),
+        choices=ExaminationKind.choices,
+        initial=[ExaminationKind.LOSS.value],
+        widget=_checks(),
+    )
+    epsilon = forms.CharField(
+        label=_("ε of the figures"),
+        max_length=40,
+        initial=DEFAULT_EPSILON,
+        widget=_text(inputmode="decimal"),
+        help_text=_(
+            "The loss threshold attack counts private records, so its counts get noise and are "
+            "charged to the dataset's budget. More ε, less noise."
+        ),
+    )
+    shadows = forms.IntegerField(
+        label=_("Shadow models"),
+        initial=DEFAULT_SHADOWS,
+        widget=_text(inputmode="numeric"),
+        help_text=_(
+            "For the likelihood ratio attack alone, which is only made on public rows or where two "
+            "people waived the guarantee."
+        ),
+    )
 
 
 class CapForm(forms.Form):

@@ -4,20 +4,26 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import URLPattern
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
+from audit.errors import DomainError
 from gateway.bindings import binds_action, scoped_read
 from gateway.console import words
-from gateway.console.access import person, sees
+from gateway.console.access import check, person, sees
 from gateway.console.cards import readable
+from gateway.console.examinations import kinds_in_words
+from gateway.console.forms import ExaminationForm
 from gateway.console.proposals import decision_on
 from gateway.console.sections import Section
 from governance import approvals
 from governance.permissions import Permission, ProposalKind
+from training.actions.examinations import request_examination
 from training.actions.models import propose_release, withdraw_model
+from training.examination import Examination, ExaminationState
 from training.models import ModelState, ModelVersion
 
 
@@ -55,6 +61,7 @@ class ModelVersions(Section):
         return [
             self.button("<str:object_id>/release/", self.release, "release"),
             self.button("<str:object_id>/withdraw/", self.withdraw, "withdraw"),
+            self.form_door("<str:object_id>/examine/", self.examine, "examine"),
         ]
 
     @scoped_read(ModelVersion)
@@ -71,6 +78,12 @@ class ModelVersions(Section):
             "may_propose": row.state == ModelState.REGISTERED
             and not waits
             and sees(request, Permission.MODEL_RELEASE_PROPOSE),
+            "may_examine": row.run_id is not None and sees(request, Permission.EXAMINATION_REQUEST),
+            "sees_examinations": sees(request, Permission.EXAMINATION_VIEW),
+            "examinations": [
+                (made, ExaminationState(made.state).label, kinds_in_words(made))
+                for made in Examination.objects.visible_to(person(request)).filter(version=row)
+            ],
             "may_withdraw": row.state != ModelState.WITHDRAWN
             and sees(request, Permission.MODEL_WITHDRAW),
         }
@@ -84,6 +97,28 @@ class ModelVersions(Section):
             version,
             lambda: propose_release(person(request), version),
             gettext("The release is proposed; officer and tenant admin decide."),
+        )
+
+    @binds_action(request_examination)
+    def examine(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the form; ask for attacks on the version."""
+        check(request, Permission.EXAMINATION_REQUEST, self.kind)
+        version: ModelVersion = self.one(request, object_id)
+        form = ExaminationForm(request.POST if request.method == "POST" else None)
+        error: DomainError | None = None
+        if form.is_bound and form.is_valid():
+            try:
+                made = request_examination(person(request), version, **form.cleaned_data)
+                return redirect("admin:training_examination_change", made.pk)
+            except DomainError as refused:
+                error = refused
+        return self.form_page(
+            request,
+            gettext("Examine %(model)s") % {"model": version},
+            form,
+            error,
+            submit=gettext("Request"),
+            icon="search",
         )
 
     @binds_action(withdraw_model)

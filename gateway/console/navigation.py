@@ -92,6 +92,12 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                     _("Privacy budgets"), "data_usage", "training_budget", Permission.BUDGET_VIEW
                 ),
                 _item(_("Models"), "deployed_code", "training_modelversion", Permission.MODEL_VIEW),
+                _item(
+                    _("Examinations"),
+                    "search",
+                    "training_examination",
+                    Permission.EXAMINATION_VIEW,
+                ),
             ],
         },
         {

@@ -116,6 +116,25 @@ SENTENCES: Final[dict[str, Promise]] = {
     ),
     "release.too_many_combinations": _("The quasi-identifiers have too many combinations."),
     "release.nothing_to_approve": _("This release meets its thresholds and needs no approval."),
+    "examination.kind_unknown": _("Choose one or more of the attacks that are offered."),
+    "examination.shadows_invalid": _("Shadow models are 4 to 16, an even number."),
+    "examination.key_invalid": _("The idempotency key is too long."),
+    "examination.idempotency_conflict": _("This idempotency key was used for another request."),
+    "examination.no_run": _("This model was not trained here, so its rows are not known."),
+    "examination.not_private": _(
+        "Shadow models would be trained on private rows, and each record's score depends on many "
+        "others, so no affordable noise would hide one person. This attack is made on public rows, "
+        "or where two people waived the guarantee."
+    ),
+    "examination.no_claim": _("This model claims no ε that its engine could be held against."),
+    "examination.epsilon_over": _(
+        "An examination takes no more ε than a run takes without an approval."
+    ),
+    "examination.worker_lost": _("Several workers died over this examination; it was given up."),
+    "examination.refused": _("This model may not be examined so."),
+    "examination.state": _("The examination has ended already."),
+    "examination.failed": _("The examination came to no figures."),
+    "examination.wait_over": _("The examination has not ended yet; it goes on."),
     "twin.rows_invalid": _("A twin has one to ten million rows."),
     "twin.nothing_public": _("No column has public bins: declare bounds or categories."),
     "twin.epsilon_over": _("A twin takes no more ε than a run takes without an approval."),
@@ -203,6 +222,7 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.noise_invalid": _("No usable noise level follows from this request."),
     "run.not_public": _("This dataset was not declared public."),
     "feature.pixels": _("A CNN reads as many pixel columns as its image has, and nothing else."),
+    "examination.no_engine": _("A boosted model was not trained by the loop that canaries audit."),
     "feature.not_binned": _("A boosted model cannot read an encoded text."),
     "run.image_invalid": _("An image has channels, height and width within the limits."),
     "run.module_invalid": _("There is no such module, or it does not give one logit a row."),

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test import Client
 
 from audit import sequencer
+from audit.canonical import digest
 from audit.models import AuditEntry
 from gateway.models import ApiKey, License
 from governance import leases
@@ -23,6 +24,7 @@ from tests.factories.datasets import with_a_file
 from tests.factories.gateway import Shop, make_shop
 from tests.factories.people import House, make_house
 from tests.factories.training import ask, make_version, plan_of
+from training.examination import Examination, ExaminationState
 from training.models import Budget, ModelState, ModelVersion, Run
 
 STAFF = ("steward", "officer", "engineer", "owner", "platform", "auditor")
@@ -36,6 +38,36 @@ MEASURED = Measured(
         Count("en", "structured", "US_SSN", labeled=20, found=20, hidden=20, reported=20, right=20),
     ),
 )
+
+_SHARE = {"value": "0.031000", "low": "0.024000", "high": "0.039000"}
+_AT = {"asked": "0.010000", "accused": _SHARE, "found": _SHARE, "ceiling": "0.070000"}
+_ATTACK = {
+    "members": 3256,
+    "outsiders": 3256,
+    "auc": {"value": "0.512000", "low": "0.490000", "high": "0.534000"},
+    "at": [{**_AT, "refutes": False}],
+    "refutes": False,
+}
+FIGURES: dict[str, Any] = {
+    "claim": {"epsilon": "0.999000", "delta": "0.000010000000000"},
+    "loss": {**_ATTACK, "noise_multiplier": "48.1234"},
+    "lira": {**_ATTACK, "at": [{**_AT, "ceiling": None}], "noise_multiplier": None, "shadows": 4},
+    "engine": {
+        "checks": dict.fromkeys(
+            ("one_run", "one_run_curve", "sensitivity", "poisson", "paid"), True
+        )
+        | {"gaussian_fit": False},
+        "epsilon_claimed": "0.999000",
+        "one_run": {"epsilon": "0.164000"},
+        "one_run_curve": {"epsilon": "0.251000"},
+        "gaussian_fit": {"epsilon": "1.517000"},
+        "canaries": 1000,
+        "steps": 45,
+        "steps_of_run": 150,
+        "draws_testable": False,
+    },
+    "objections": ["engine.gaussian_fit"],
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +85,7 @@ class World:
         stranger: an officer of another tenant.
         measured: what a detector was measured to find.
         release: a measured release of the dataset, which a person had to allow.
+        examination: of the fresh version, finished, by every attack.
     """
 
     shop: Shop
@@ -65,6 +98,7 @@ class World:
     stranger: UserActor
     measured: DetectorMeasurement
     release: DataRelease
+    examination: Examination
 
     @property
     def house(self) -> House:
@@ -111,6 +145,7 @@ class World:
             "model": f"/admin/training/modelversion/{self.fresh.pk}/",
             "license": f"/admin/gateway/license/{self.license.pk}/",
             "key": f"/admin/gateway/apikey/{self.key.pk}/",
+            "examination": f"/admin/training/examination/{self.examination.pk}/",
             "measurement": f"/admin/governance/detectormeasurement/{self.measured.pk}/",
             "release": f"/admin/governance/datarelease/{self.release.pk}/",
             "entry": f"/admin/audit/auditentry/{self.entry.pk}/",
@@ -142,6 +177,11 @@ def make_world() -> World:
             needs_human=True, reasons=["release.intersection"], digest="0" * 64,
             released_by=house.user(house.steward),
         )  # fmt: skip
+        examination = Examination.objects.create(
+            tenant=house.tenant, version=fresh, kinds=["loss", "lira", "engine"], shadows=4,
+            epsilon="0.1", run=run, state=ExaminationState.FINISHED, figures=FIGURES,
+            digest=digest(FIGURES), requested_by=house.user(house.engineer),
+        )  # fmt: skip
     sequencer.sequence_once()
     entry = AuditEntry.objects.filter(tenant=str(house.id)).earliest("at")
     rival = make_house("rival")
@@ -157,6 +197,7 @@ def make_world() -> World:
         rival.officer,
         measured,
         release,
+        examination,
     )
 
 

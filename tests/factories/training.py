@@ -1,12 +1,13 @@
 """A sealed version to train on, and runs on it: requested and trained for real, but tiny."""
 
+import hashlib
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from audit.canonical import canonical
+from audit.canonical import canonical, digest
 from governance import leases, vault
 from governance.actions.proposals import approve_proposal
 from governance.models import (
@@ -23,8 +24,12 @@ from governance.recognition.plan import ColumnPlan, Declared, Evidence, Kind, Pl
 from governance.scoping import tenant_scope
 from governance.tables.writing import ParquetChunkWriter
 from tests.factories.people import House
+from training.actions.examinations import request_examination
 from training.actions.runs import request_run
-from training.models import ModelVersion, Run
+from training.config import Guarantee as Promise
+from training.examination import Examination
+from training.features import FeatureSpec, Numeric, Target
+from training.models import Guarantee, Model, ModelVersion, Run, RunState
 
 PURPOSE: Final = "credit-risk-scoring"
 ROWS: Final = 240
@@ -192,6 +197,54 @@ def trained(house: House, version: DatasetVersion, **asked: Any) -> ModelVersion
         run.refresh_from_db()
         assert run.state == "finished", run.error_code
         return ModelVersion.objects.select_related("model").get(run=run)
+
+
+def untrained(house: House, sealed: DatasetVersion | None = None) -> ModelVersion:
+    """A model with the weights that it began with, registered as a waived run leaves one."""
+    from training.accounting import make_plan
+    from training.artifacts import to_bytes
+    from training.config import TrainingConfig
+    from training.networks import build
+
+    spec = FeatureSpec((Numeric("age", 17, 90), Numeric("hours", 1, 99)), Target("income", ">50K"))
+    config = TrainingConfig.for_rows(
+        200, epsilon=1.0, delta=1e-5, features=spec.digest(), guarantee=Promise.WAIVED, steps=1
+    )
+    data = to_bytes(
+        build(config, spec.width).state_dict(),
+        config=config,
+        plan=make_plan(config, 200),
+        spec=spec,
+        executed=1,
+    )
+    sealed = sealed or make_version(house)
+    with tenant_scope(house.id):
+        with vault.ObjectWriter(house.tenant, "artifact") as writer:
+            writer.write(data)
+            kept = writer.finish()
+        kept.save(force_insert=True)
+        run = Run.objects.create(
+            tenant=house.tenant, version=sealed, purpose=PURPOSE, target="income",
+            model_name=sealed.dataset.name, guarantee=Guarantee.WAIVED, epsilon="1", config=b"{}",
+            config_digest="0" * 64, state=RunState.FINISHED,
+            requested_by=house.user(house.engineer),
+        )  # fmt: skip
+        made: ModelVersion = ModelVersion.objects.create(
+            tenant=house.tenant, run=run, number=1, artifact=kept,
+            model=Model.objects.create(tenant=house.tenant, slug=f"{sealed.dataset.name}-risk"),
+            artifact_digest=hashlib.sha256(data).hexdigest(), guarantee=Guarantee.WAIVED,
+            card={}, card_digest=digest({}),
+        )  # fmt: skip
+    return made
+
+
+def examined(house: House, version: ModelVersion, **asked: Any) -> Examination:
+    """An examination that was requested and carried out in this process."""
+    with tenant_scope(house.id), leases.doing_it_here():
+        made = request_examination(house.engineer, version, **asked)
+    leases.run_here(made.reference)
+    with tenant_scope(house.id):
+        return Examination.objects.select_related("run").get(pk=made.pk)
 
 
 def approve(house: House, proposal: Proposal) -> None:

@@ -22,6 +22,7 @@ from governance.scoping import across_tenants, tenant_scope
 from tests.factories.gateway import PURPOSE, Shop, make_dataset, make_shop
 from tests.factories.people import make_house
 from training.actions.models import propose_release
+from training.examination import Examination
 from training.models import Budget, ModelState, ModelVersion
 
 pytestmark = pytest.mark.django_db
@@ -86,6 +87,10 @@ def street() -> Street:
             card_digest=digest({}),
             state=ModelState.REGISTERED,
         )
+        examination = Examination.objects.create(
+            tenant=house.tenant, version=shop.version, kinds=["engine"],
+            requested_by=house.user(house.engineer),
+        )  # fmt: skip
         proposal = propose_release(house.engineer, fresh)
         assert proposal.kind == ProposalKind.MODEL_RELEASE
     prediction = Client().post(
@@ -102,6 +107,7 @@ def street() -> Street:
         "release": str(release.id),
         "version": str(sealed.id),
         "run": str(shop.version.run_id),
+        "examination": str(examination.id),
         "license": str(shop.license.id),
         "key": shop.issued.key.public_id,
         "prediction": prediction.json()["prediction"],
@@ -127,12 +133,15 @@ READS: dict[str, set[str]] = {
     "datasets/applicants": ALL - {"platform"},
     "detector-measurements": ALL | {"customer"},
     "detector-measurements/{measurement}": ALL,
+    "examinations": ALL - {"platform"} | {"customer"},
+    "examinations/{examination}": ALL - {"platform"},
     "keys": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "keys/{key}": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "licenses": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "licenses/{license}": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "models": ALL | {"customer", "key"},
     "models/income": ALL | {"customer", "key"},
+    "models/income/examinations": ALL - {"platform"},
     "models/income/versions": ALL,
     "receipts/{prediction}": {"customer", "key"},
     "runs": ALL - {"platform"} | {"customer"},
@@ -152,6 +161,8 @@ UNSEEN: dict[str, set[str]] = {
     "dataset-versions/{version}": {"customer"},
     "datasets/applicants": {"customer"},
     "detector-measurements/{measurement}": {"customer"},
+    "examinations/{examination}": {"customer"},
+    "models/income/examinations": {"customer"},
     "models/income/versions": {"customer", "key"},
     "receipts/{prediction}": {"officer", "auditor", "owner", "platform"},
     "runs/{run}": {"customer"},
@@ -237,6 +248,12 @@ WRITES: list[tuple[str, Any, dict[str, int]]] = [
         "models/income/versions/1/withdraw",
         None,
         {"officer": 200, "engineer": 200, "owner": 200, "platform": 200},
+    ),
+    # Its rows were never cut by a split: who may ask is told so.
+    (
+        "models/income/versions/1/examinations",
+        {"kinds": ["loss"], "epsilon": "0.1"},
+        {"officer": 403, "engineer": 403},
     ),
     ("budgets/{budget}/cap", {"epsilon": "12"}, {"steward": 201}),
     # A finished run is neither stopped nor tried again: who may ask is told so.

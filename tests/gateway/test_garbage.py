@@ -14,8 +14,9 @@ from tests.factories.gateway import ROW, Shop, make_shop
 pytestmark = pytest.mark.django_db
 
 LISTS = (
-    "approvals", "audit/entries", "budgets", "dataset-versions", "datasets", "keys", "licenses",
-    "models", "models/income/versions", "runs", "tenants", "usage",
+    "approvals", "audit/entries", "budgets", "dataset-versions", "datasets", "examinations", "keys",
+    "licenses", "models", "models/income/examinations", "models/income/versions", "runs",
+    "tenants", "usage",
 )  # fmt: skip
 POSITIONS = (
     b"p=Zhang-Wei", b"p=\0", b"p=%00", b"p=9999-99-99", b"p=" + b"9" * 400, b"p=\xff", b"p=nan",

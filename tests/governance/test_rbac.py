@@ -3,7 +3,7 @@
 import pytest
 
 from governance.permissions import GRANTS, Permission
-from governance.rbac import ingest_worker, training_worker
+from governance.rbac import examining_worker, ingest_worker, training_worker
 from governance.scoping import tenant_scope
 from tests.factories.people import House, make_house, make_tenant
 
@@ -65,6 +65,7 @@ def test_a_worker_does_one_thing_for_one_tenant(houses: tuple[House, House]) -> 
     for worker, own in (
         (ingest_worker(house.id), Permission.DATASET_FINISH),
         (training_worker(house.id), Permission.RUN_FINISH),
+        (examining_worker(house.id), Permission.EXAMINATION_FINISH),
     ):
         allowed = {p for p in Permission if worker.may(p, house.tenant).allowed}
         assert allowed == {own}

@@ -68,14 +68,26 @@ def train(argument: str) -> int:
     return 0
 
 
+def examine(argument: str) -> int:
+    """`job:moment`: carry an examination out and be killed at that moment."""
+    job, moment = argument.split(":")
+    from training import examining
+
+    name = {"ahead": "write_ahead", "noised": "noisy_threshold_attack"}[moment]
+    setattr(examining, name, dying(getattr(examining, name), 1))
+    examining.work(UUID(job))
+    return 0
+
+
 def prepare() -> None:
     """Load torch once, before the fork."""
     import torch
 
+    import training.examining
     import training.pipeline  # noqa: F401 - its imports are the slow ones
 
     torch.set_num_threads(1)
 
 
 if __name__ == "__main__":
-    fork_each({"reserve": reserve, "train": train}, prepare)
+    fork_each({"reserve": reserve, "train": train, "examine": examine}, prepare)

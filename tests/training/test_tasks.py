@@ -16,8 +16,9 @@ from governance import leases
 from governance.models import Job
 from governance.scoping import across_tenants, tenant_scope
 from tests.factories.people import House, make_house
-from tests.factories.training import ASKED, make_version
+from tests.factories.training import ASKED, make_version, untrained
 from training import tasks
+from training.actions.examinations import request_examination
 from training.actions.runs import request_run
 from training.models import Run, RunState
 
@@ -69,6 +70,30 @@ def test_the_message_holds_an_id_and_goes_to_the_named_queue(
     assert message["headers"]["task"] == "training.train"
     assert message["properties"]["delivery_info"]["routing_key"] == queue
     assert str(job_of(run).id) in message["headers"]["argsrepr"]
+
+
+def test_an_examination_goes_to_a_training_queue_and_is_swept_like_a_run(
+    house: House, broker: Path
+) -> None:
+    version = untrained(house)
+    with tenant_scope(house.id):
+        made = request_examination(house.engineer, version)
+    (message,) = messages(broker)
+    assert message["headers"]["task"] == "training.examine"
+    assert message["properties"]["delivery_info"]["routing_key"] == "train.cpu"
+    _empty(broker)  # lost
+    with across_tenants(reason="a test turns the clock"):
+        Job.objects.update(sent_at=made.created_at - 2 * leases.RESEND_AFTER)
+    assert leases.resend_due() == 1
+    (again,) = messages(broker)
+    with across_tenants(reason="a test looks"):
+        job = Job.objects.get(subject=made.reference)
+    assert str(job.id) in again["headers"]["argsrepr"]
+    tasks.examine(str(job.id))
+    tasks.examine(str(job.id))  # late: the job has ended
+    with tenant_scope(house.id):
+        made.refresh_from_db()
+        assert made.state == "finished"
 
 
 def test_a_worker_of_the_queue_trains_and_a_second_message_finds_it_done(

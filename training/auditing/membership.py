@@ -156,16 +156,14 @@ def lira(target: Vector, shadows: Vector, included: npt.NDArray[np.bool_]) -> Ve
             "each record needs a shadow model without it, and some need two",
             code="auditing.shadows_invalid",
         )
-    odds = np.where(included, 0.0, _log_odds(shadows))
+    odds = np.where(included, 0.0, log_odds(shadows))
     mean = odds.sum(0) / without
     squares = float((np.where(included, 0.0, odds - mean) ** 2).sum())
-    scores: Vector = (_log_odds(target) - mean) / max(
-        math.sqrt(squares / freedom), _SMALLEST_SPREAD
-    )
+    scores: Vector = (log_odds(target) - mean) / max(math.sqrt(squares / freedom), _SMALLEST_SPREAD)
     return scores
 
 
-def _log_odds(losses: Vector) -> Vector:
+def log_odds(losses: Vector) -> Vector:
     """log(p / (1 - p)) for p = e^-loss: -log(e^loss - 1), without overflow."""
     bounded = np.maximum(losses, _SMALLEST_LOSS)
     odds: Vector = -bounded - np.log(-np.expm1(-bounded))
