@@ -186,9 +186,11 @@ class Causal(nn.Module):
 
         def forward(self, states: torch.Tensor) -> torch.Tensor:
             given = self.norm(states)
-            parts = (self.q_proj(given), self.k_proj(given), self.v_proj(given))
-            split = (part.unflatten(-1, (3, 4)).transpose(1, 2) for part in parts)
-            seen = nn.functional.scaled_dot_product_attention(*split, is_causal=True)
+            query, key, value = (
+                part(given).unflatten(-1, (3, 4)).transpose(1, 2)
+                for part in (self.q_proj, self.k_proj, self.v_proj)
+            )
+            seen = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
             made: torch.Tensor = states + self.o_proj(seen.transpose(1, 2).flatten(2))
             return made
 
@@ -305,6 +307,7 @@ def test_the_base_is_what_it_was_and_the_artifact_is_small(real: Any) -> None:
     scores = model.predict_proba(rows)
     np.testing.assert_array_equal(scores, again.predict_proba(rows))
     assert scores[1] == scores[2] != scores[0]
+    assert isinstance(artifact.network, TextClassifier)
     assert encoder("minilm-l6").network.words.weight is artifact.network.encoder.words.weight
     for wrong in ({}, {**trained.state, "encoder.words.weight": torch.zeros(1)}):
         with pytest.raises(ArtifactError) as caught:
