@@ -21,7 +21,7 @@ from training.dpsgd import Snapshot, Trained, binary_loss, train
 from training.encoder import Encoder, encoder
 from training.errors import ArtifactError, ConfigError, EngineError, FeatureError
 from training.features import Encoded, Feature, FeatureSpec, Hashed, Numeric, Target
-from training.inputs import inputs_of, network_of
+from training.inputs import ahead_of, inputs_of, network_of
 from training.mechanisms import WHOLE
 from training.randomness import Secret
 from training.serving import LoadedModel
@@ -282,9 +282,9 @@ def real() -> tuple[TextClassifier, dict[str, list[str]], Trained, str]:
     assert isinstance(network, TextClassifier)
     before = frozen_digest(network)
     trained = train(
-        network, inputs_of(CONFIG, SPEC, table), torch.from_numpy(SPEC.encode_target(table)),
-        plan=make_plan(CONFIG, 64), config=CONFIG, secret=Secret(b"t" * 32, "test"),
-        on_block=lambda _: None,
+        network, ahead_of(network, inputs_of(CONFIG, SPEC, table)),
+        torch.from_numpy(SPEC.encode_target(table)), plan=make_plan(CONFIG, 64), config=CONFIG,
+        secret=Secret(b"t" * 32, "test"), on_block=lambda _: None,
     )  # fmt: skip
     return network, table, trained, before
 

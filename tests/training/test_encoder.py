@@ -39,7 +39,8 @@ def oracle(weights: dict[str, npt.NDArray[np.float32]], ids: list[int]) -> Array
 
     def softmax(scores: Array) -> Array:
         odds = np.exp(scores - scores.max(-1, keepdims=True))
-        return odds / odds.sum(-1, keepdims=True)
+        shares: Array = odds / odds.sum(-1, keepdims=True)
+        return shares
 
     at = "embeddings"
     states = weights[f"{at}.word_embeddings.weight"][ids].astype(np.float64)
