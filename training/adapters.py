@@ -111,8 +111,12 @@ class TextClassifier(Stemmed):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.head = nn.Linear(base.norm.normalized_shape[0], 1)
-        self.register_state_dict_post_hook(_only_trained)
-        self.register_load_state_dict_post_hook(_frozen_are_here)
+        self.register_state_dict_post_hook(  # type: ignore[no-untyped-call]  # torch leaves it so
+            _only_trained
+        )
+        self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]  # as above
+            _frozen_are_here
+        )
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
         """(B, T) ids, or what `stem` made of them, to (B, 1) logits.

@@ -61,9 +61,11 @@ class Attention(nn.Module):
 
     def forward(self, states: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """(B, T, D); `bias` (B, 1, 1, T) is added to each query's scores."""
-        parts = (self.query(states), self.key(states), self.value(states))
-        split = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
-        seen = nn.functional.scaled_dot_product_attention(*split, attn_mask=bias)
+        query, key, value = (
+            part(states).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        seen = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         made: torch.Tensor = self.out(seen.transpose(1, 2).flatten(2))
         return made
 

@@ -18,6 +18,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -71,7 +72,7 @@ def sentences(count: int) -> Keys:
     short = [f"{text} {n}" for n, text in enumerate(reviews(count)["review"])]
     long = [" ".join([*(["a word or two"] * 32), str(n)]) for n in range(count // 10)]
     loaded.vectors(short[:1])
-    rates = [len(texts) / _seconds(lambda t=texts: loaded.vectors(t), 3) for texts in (short, long)]
+    rates = [len(texts) / _seconds(partial(loaded.vectors, texts), 3) for texts in (short, long)]
     print(f"  loaded in {loading:.2f} s; {rates[0]:.0f} short, {rates[1]:.1f} long ones a second")
     return {"load_s": loading, "short_per_s": rates[0], "long_per_s": rates[1]}
 

@@ -21,7 +21,7 @@ from training.dpsgd import Snapshot, Trained, binary_loss, train
 from training.encoder import Encoder, encoder
 from training.errors import ArtifactError, ConfigError, EngineError, FeatureError
 from training.features import Encoded, Feature, FeatureSpec, Hashed, Numeric, Target
-from training.inputs import inputs_of, network_of
+from training.inputs import ahead_of, inputs_of, network_of
 from training.mechanisms import WHOLE
 from training.randomness import Secret
 from training.serving import LoadedModel
@@ -186,9 +186,11 @@ class Causal(nn.Module):
 
         def forward(self, states: torch.Tensor) -> torch.Tensor:
             given = self.norm(states)
-            parts = (self.q_proj(given), self.k_proj(given), self.v_proj(given))
-            split = (part.unflatten(-1, (3, 4)).transpose(1, 2) for part in parts)
-            seen = nn.functional.scaled_dot_product_attention(*split, is_causal=True)
+            query, key, value = (
+                part(given).unflatten(-1, (3, 4)).transpose(1, 2)
+                for part in (self.q_proj, self.k_proj, self.v_proj)
+            )
+            seen = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
             made: torch.Tensor = states + self.o_proj(seen.transpose(1, 2).flatten(2))
             return made
 
@@ -280,9 +282,9 @@ def real() -> tuple[TextClassifier, dict[str, list[str]], Trained, str]:
     assert isinstance(network, TextClassifier)
     before = frozen_digest(network)
     trained = train(
-        network, inputs_of(CONFIG, SPEC, table), torch.from_numpy(SPEC.encode_target(table)),
-        plan=make_plan(CONFIG, 64), config=CONFIG, secret=Secret(b"t" * 32, "test"),
-        on_block=lambda _: None,
+        network, ahead_of(network, inputs_of(CONFIG, SPEC, table)),
+        torch.from_numpy(SPEC.encode_target(table)), plan=make_plan(CONFIG, 64), config=CONFIG,
+        secret=Secret(b"t" * 32, "test"), on_block=lambda _: None,
     )  # fmt: skip
     return network, table, trained, before
 
@@ -305,6 +307,7 @@ def test_the_base_is_what_it_was_and_the_artifact_is_small(real: Any) -> None:
     scores = model.predict_proba(rows)
     np.testing.assert_array_equal(scores, again.predict_proba(rows))
     assert scores[1] == scores[2] != scores[0]
+    assert isinstance(artifact.network, TextClassifier)
     assert encoder("minilm-l6").network.words.weight is artifact.network.encoder.words.weight
     for wrong in ({}, {**trained.state, "encoder.words.weight": torch.zeros(1)}):
         with pytest.raises(ArtifactError) as caught:

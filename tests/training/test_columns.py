@@ -1,45 +1,38 @@
 """Which columns a model may learn from: what the plan bars, and what a steward may say to that."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from audit.canonical import canonical
-from governance.models import DatasetVersion
-from governance.scoping import tenant_scope
-from tests.factories.people import make_house
-from tests.factories.training import DECLARATIONS, make_version, plan_of
+from governance.models import ColumnPlanVersion, Dataset, DatasetVersion
+from tests.factories.training import DECLARATIONS, plan_of
 from training.columns import Columns, columns_of
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 ENCODED = {"kind": "encoded", "encoder": "minilm-l6"}
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("home")]
 
 
-@pytest.fixture
-def version() -> DatasetVersion:
-    return make_version(make_house())
-
-
-def judged(version: DatasetVersion, operator: str = "replace", **columns: Any) -> Columns:
-    """By the plan of the factory, with another operator on its prose."""
+def judged(columns: Mapping[str, Any] = NOTHING, operator: str = "replace") -> Columns:
+    """By the plan of the factory, with another operator on its prose. Nothing is stored."""
     plan = plan_of()
     said = [
         replace(column, operator={"operator": operator}) if column.name == "note" else column
         for column in plan.columns
     ]
-    version.plan.body = canonical(replace(plan, columns=tuple(said)).as_dict())
-    version.dataset.declarations = {
-        **DECLARATIONS, "columns": {**DECLARATIONS["columns"], **columns},
-    }  # fmt: skip
-    with tenant_scope(version.tenant_id):
-        return columns_of(version)
+    body = canonical(replace(plan, columns=tuple(said)).as_dict())
+    declarations = {**DECLARATIONS, "columns": {**DECLARATIONS["columns"], **columns}}
+    dataset = Dataset(subject_column="person", declarations=declarations)
+    return columns_of(DatasetVersion(dataset=dataset, plan=ColumnPlanVersion(body=body)))
 
 
 @pytest.mark.parametrize("operator", ["replace", "redact"])
-def test_prose_without_anybody_in_it_may_be_encoded(version: DatasetVersion, operator: str) -> None:
-    assert judged(version, operator).barred["note"] == "prose"
-    found = judged(version, operator, note=ENCODED)
+def test_prose_without_anybody_in_it_may_be_encoded(operator: str) -> None:
+    assert judged(operator=operator).barred["note"] == "prose"
+    found = judged({"note": ENCODED}, operator)
     assert "note" in found.usable
     assert "note" not in found.barred
     assert found.prose == {"note"}
@@ -59,12 +52,12 @@ def test_prose_without_anybody_in_it_may_be_encoded(version: DatasetVersion, ope
         ("replace", None),
     ],
 )
-def test_prose_is_barred_otherwise(version: DatasetVersion, operator: str, said: object) -> None:
-    found = judged(version, operator, note=said)
+def test_prose_is_barred_otherwise(operator: str, said: object) -> None:
+    found = judged({"note": said}, operator)
     assert found.barred["note"] == "prose"
     assert found.prose == frozenset()
 
 
 @pytest.mark.parametrize("name", ["person", "name", "phone"])
-def test_identifiers_are_barred_whatever_is_said(version: DatasetVersion, name: str) -> None:
-    assert name in judged(version, **{name: ENCODED}).barred
+def test_identifiers_are_barred_whatever_is_said(name: str) -> None:
+    assert name in judged({name: ENCODED}).barred

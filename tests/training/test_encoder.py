@@ -28,16 +28,19 @@ def oracle(weights: dict[str, npt.NDArray[np.float32]], ids: list[int]) -> Array
     """One sentence through BERT in float64 NumPy, head by head, by the file's own names."""
 
     def dense(name: str, given: Array) -> Array:
-        return given @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+        made: Array = given @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+        return made
 
     def normal(name: str, given: Array) -> Array:
         centered = given - given.mean(-1, keepdims=True)
         scaled = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-12)
-        return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        made: Array = scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        return made
 
     def softmax(scores: Array) -> Array:
         odds = np.exp(scores - scores.max(-1, keepdims=True))
-        return odds / odds.sum(-1, keepdims=True)
+        shares: Array = odds / odds.sum(-1, keepdims=True)
+        return shares
 
     at = "embeddings"
     states = weights[f"{at}.word_embeddings.weight"][ids].astype(np.float64)
@@ -177,7 +180,8 @@ def test_a_specification_is_tied_to_the_files() -> None:
     spec = FeatureSpec((Encoded("note"),), Target("y", "1"))
     stored = spec.as_dict()
     assert FeatureSpec.from_dict(stored) == spec
-    (told,) = stored["features"]  # type: ignore[misc]  # a list of one
+    told = spec.features[0].as_dict()
+    assert stored["features"] == [told]
     assert (told["encoder"], told["weights"]) == ("minilm-l6", PACKAGED.weights)
     assert told["provenance"] == "declared"
     for change in ({"weights": "0" * 64}, {"tokenizer": ""}, {"encoder": "other"}):
