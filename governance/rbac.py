@@ -166,6 +166,11 @@ def training_worker(tenant_id: UUID) -> SystemActor:
     return SystemActor("training", frozenset({Permission.RUN_FINISH}), tenant_id)
 
 
+def watch_of(tenant_id: UUID) -> SystemActor:
+    """The watch over released models; it closes windows and proposes, and decides nothing."""
+    return SystemActor("watch", frozenset({Permission.MODEL_WATCH}), tenant_id)
+
+
 def is_house(tenant_id: UUID | None) -> bool:
     """Whether a tenant is the one that was founded first: it operates the installation.
 

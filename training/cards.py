@@ -172,6 +172,7 @@ def _evaluation(metrics: Metrics, counts: NoisyCounts | None) -> dict[str, Any]:
         else {
             "mechanism": counts.mechanism.as_dict(),
             "score_edges": [decimal(edge, 4) for edge in EDGES],
+            "score_counts": [[int(cell) for cell in row] for row in counts.scores],
             "count_noise": decimal(counts.scores_sigma, 2),
             "group_count_noise": decimal(counts.groups_sigma, 2),
         },

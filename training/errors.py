@@ -9,6 +9,7 @@ TrainingError
 ├── BudgetError            budget.*       the privacy budget does not allow it
 ├── LedgerError            ledger.*       the ledger was used or written wrongly: a fault of ours
 ├── ModelStateError        model.*        the model's state does not allow it now
+├── WatchError             watch.*        another pass of the watch was first
 ├── FeatureError           feature.*      a declaration or a column cannot be encoded
 ├── PredictionInputError   predict.*      one request row is not what the model's schema says
 ├── EngineError            engine.*       the training loop refuses to go on
@@ -76,6 +77,13 @@ class ModelStateError(TrainingError):
     """The model version's state does not allow it now."""
 
     code = "model.state"
+    kind = Kind.CONFLICT
+
+
+class WatchError(TrainingError):
+    """The window is closed, or the decline has its proposal: another pass was first."""
+
+    code = "watch.done_already"
     kind = Kind.CONFLICT
 
 

@@ -15,6 +15,7 @@ from gateway.console.access import person, sees
 from gateway.console.cards import readable
 from gateway.console.proposals import decision_on
 from gateway.console.sections import Section
+from gateway.console.watching import watching_of
 from governance import approvals
 from governance.permissions import Permission, ProposalKind
 from training.actions.models import propose_release, withdraw_model
@@ -68,6 +69,7 @@ class ModelVersions(Section):
             "state_label": ModelState(row.state).label,
             "card": readable(row.card),
             "decision": decision,
+            "watching": watching_of(row, person(request)),
             "may_propose": row.state == ModelState.REGISTERED
             and not waits
             and sees(request, Permission.MODEL_RELEASE_PROPOSE),

@@ -194,6 +194,10 @@ DEFAULT_EPSILON_CAP: float
 DEFAULT_DELTA: float
 RUN_APPROVAL_EPSILON: float
 CHECKPOINT_SECONDS: float
+FEEDBACK_DAYS: int
+WATCH_WINDOW_HOURS: int
+WATCH_SMALLEST: int
+WATCH_ACCURACY_SHARE: float
 SOURCES: dict[str, Any]
 RELEASE_K: dict[str, int]
 RELEASE_L: int
@@ -230,6 +234,10 @@ def derive(env: Environment) -> dict[str, Any]:
         "DEFAULT_DELTA": env.default_delta,
         "RUN_APPROVAL_EPSILON": env.run_approval_epsilon,
         "CHECKPOINT_SECONDS": env.checkpoint_seconds,
+        "FEEDBACK_DAYS": env.feedback_days,
+        "WATCH_WINDOW_HOURS": env.watch_window_hours,
+        "WATCH_SMALLEST": env.watch_smallest,
+        "WATCH_ACCURACY_SHARE": env.watch_accuracy_share,
         "RELEASE_K": {
             "internal": env.release_k_internal,
             "external": env.release_k_external,
