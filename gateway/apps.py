@@ -12,7 +12,7 @@ class GatewayConfig(AppConfig):
     label = "gateway"
 
     def ready(self) -> None:
-        """Make our Celery application the current one; register system checks, wrapped keys, what is watched."""
+        """Make our Celery application the current one; register what others ask the doors for."""
         # By name: these modules exist for what importing them registers.
         for module in ("celery", "checks", "peppers", "refusals", "watching"):
             import_module(f"gateway.{module}")

@@ -5,6 +5,7 @@ proposal that names its window. A pass that dies between the two leaves the wind
 one finds it unanswered.
 """
 
+import contextlib
 import logging
 from typing import Final
 
@@ -18,6 +19,7 @@ from training import retraining, watching
 from training.actions.watching import close_window, propose_retraining, propose_rollback
 from training.errors import WatchError
 from training.models import ModelState, ModelVersion
+from training.watching import Decline
 
 _log: Final = logging.getLogger(__name__)
 
@@ -71,18 +73,20 @@ def answer(version: ModelVersion) -> Proposal | None:
     called_for = watching.decline(version)
     if called_for is None or not retraining.is_served(version):
         return None
-    if watching.open_remedy(version, timezone.now()) is not None:
+    now = timezone.now()
+    if any(one.is_open(now) or retraining.under_way(one) for one in watching.remedies(version)):
         return None
-    if any(retraining.under_way(one) for one in watching.remedies(version)):
-        return None
+    with contextlib.suppress(WatchError):  # another pass proposed
+        return _propose(version, called_for)
+    return None
+
+
+def _propose(version: ModelVersion, called_for: Decline) -> Proposal:
     actor = watch_of(version.tenant_id)
     try:
         return propose_retraining(actor, version, called_for=called_for)
     except WatchError:
-        return None
+        raise
     except DomainError as error:
         because = error.stable_code
-    try:
-        return propose_rollback(actor, version, called_for=called_for, because=because)
-    except WatchError:
-        return None
+    return propose_rollback(actor, version, called_for=called_for, because=because)

@@ -1,4 +1,4 @@
-"""`POST /api/v1/predictions/{prediction}/feedback`, and `/feedback` for many: true labels, later."""
+"""`POST /api/v1/predictions/{prediction}/feedback`, and `/feedback` for many: true labels."""
 
 from typing import Any, Final
 

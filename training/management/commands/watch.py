@@ -58,12 +58,12 @@ def _lines(told: dict[str, Any]) -> list[str]:
     for model in told["models"]:
         for version in model["versions"]:
             lines.append(f"{model['model']} v{version['number']}, {version['state']}")
-            for window in version["windows"]:
-                lines.append(
-                    f"  window {window['number']} until {window['ends']}: "
-                    f"accuracy {_figure(window['accuracy'])} of {window['labeled'] or 0}, "
-                    f"PSI {_figure(window['psi'])}: {', '.join(window['findings'])}"
-                )
+            lines += [
+                f"  window {window['number']} until {window['ends']}: "
+                f"accuracy {_figure(window['accuracy'])} of {window['labeled'] or 0}, "
+                f"PSI {_figure(window['psi'])}: {', '.join(window['findings'])}"
+                for window in version["windows"]
+            ]
             if version["proposal"]:
                 lines.append(f"  {version['proposed']} is proposed: {version['proposal']}")
     lines.append(f"{told['windows']} windows closed, {told['proposals']} remedies proposed")
