@@ -12,7 +12,7 @@ from governance import approvals, leases, rounds
 from governance.errors import RefusedError
 from governance.models import DatasetVersion, Proposal
 from governance.permissions import ProposalKind
-from training import admission, retraining
+from training import admission, ledger, retraining
 from training.admission import TRAIN, end, locked, start
 from training.errors import ModelStateError
 from training.models import Budget, ModelState, ModelVersion, Run, RunState
@@ -103,7 +103,8 @@ def _retrain(record: Record, proposal: Proposal, payload: dict[str, Any]) -> Non
     del record
     version = ModelVersion.objects.select_for_update().get(pk=payload["model_version"])
     dataset_version = DatasetVersion.objects.get(pk=payload["dataset_version"])
-    run = retraining.same_again(version, dataset_version)
+    budget = ledger.budget_of(dataset_version.dataset)
+    run = retraining.same_again(version, dataset_version, budget)
     if retraining.told(run) != {name: payload.get(name) for name in retraining.TOLD}:
         raise RefusedError("what was approved is not what this is", code="approval.payload_changed")
     run.idempotency_key = retraining.key_of(proposal)

@@ -12,7 +12,7 @@ from training.admission import check_purpose, check_quality
 from training.config import Guarantee as Promise
 from training.config import Plan, TrainingConfig
 from training.errors import BudgetError, RunRefusedError
-from training.models import Guarantee, ModelState, ModelVersion, Run, RunState
+from training.models import Budget, Guarantee, ModelState, ModelVersion, Run, RunState
 from training.planning import CHOICES, Request, charges_of, is_public, open_digest, prepare
 
 # What an approval of a retraining is bound to, beside the version and the window that called for
@@ -29,11 +29,11 @@ def newest_sealed(run: Run) -> DatasetVersion:
     return newest
 
 
-def same_again(version: ModelVersion, on: DatasetVersion) -> Run:
+def same_again(version: ModelVersion, on: DatasetVersion, budget: Budget) -> Run:
     """The request that a version came from, made again: judged afresh and not saved.
 
     Target, positive label, ε, guarantee and every field that an engineer chooses are those of the
-    first run; rate and noise follow from the rows of `on`.
+    first run; rate and noise follow from the rows of `on`. The budget is the dataset's, locked.
 
     Raises:
         RefusedError: `purpose.not_granted`, `quality.not_checked`, `quality.contract_unmet`.
@@ -49,7 +49,6 @@ def same_again(version: ModelVersion, on: DatasetVersion) -> Run:
     check_quality(on)
     if first.guarantee == Guarantee.PUBLIC_DATA and not is_public(on.dataset.declarations):
         raise RunRefusedError("this dataset was not declared public", code="run.not_public")
-    budget = ledger.budget_of(on.dataset)
     if first.guarantee == Guarantee.DP and first.epsilon > budget.epsilon_cap:
         raise BudgetError(
             "ε is over the cap of this dataset's privacy budget", code="budget.over_cap"

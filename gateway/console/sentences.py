@@ -202,6 +202,7 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.guarantee_invalid": _("There is no such guarantee."),
     "run.noise_invalid": _("No usable noise level follows from this request."),
     "run.not_public": _("This dataset was not declared public."),
+    "run.not_trained_here": _("This model version was not trained here."),
     "run.not_sealed": _("There is no sealed version of this dataset to train on."),
     "run.plan_invalid": _("The plan of this run cannot be read."),
     "run.queue_invalid": _("There is no such queue."),

@@ -32,7 +32,9 @@ def shop(settings: Any) -> Shop:
     made = make_shop()
     with tenant_scope(made.house.id):
         made.version.released_at = midnight(5)
-        made.version.card["evaluation"] = {"accuracy": {"value": "0.9"}}
+        made.version.card["evaluation"] = {
+            "accuracy": {"value": "0.9", "low": "0.88", "high": "0.92"}
+        }
         made.version.save()
     return made
 

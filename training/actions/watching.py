@@ -11,7 +11,7 @@ from governance import approvals
 from governance.models import Proposal
 from governance.permissions import Permission, ProposalKind
 from governance.rbac import SystemActor
-from training import retraining, watching
+from training import ledger, retraining, watching
 from training.errors import ModelStateError, RunRefusedError, WatchError
 from training.models import ModelState, ModelVersion, Run, WatchWindow
 from training.watching import Closing, Decline
@@ -73,7 +73,8 @@ def propose_retraining(
     """
     del actor
     first = _first_run(_unanswered(version))
-    run = retraining.same_again(version, retraining.newest_sealed(first))
+    newest = retraining.newest_sealed(first)
+    run = retraining.same_again(version, newest, ledger.budget_of(newest.dataset))
     said = retraining.told(run)
     proposal = approvals.propose(
         ProposalKind.MODEL_RETRAINING,
