@@ -112,9 +112,8 @@ def key_of(proposal: Proposal) -> str:
 
 def is_served(version: ModelVersion) -> bool:
     """Whether callers get this version: the newest that is released."""
-    return version.state == ModelState.RELEASED and not _released(version).filter(
-        number__gt=version.number
-    )
+    newer = _released(version).filter(number__gt=version.number)
+    return version.state == ModelState.RELEASED and not newer.exists()
 
 
 def next_best(version: ModelVersion) -> ModelVersion | None:

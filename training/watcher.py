@@ -69,8 +69,11 @@ def look_at(version: ModelVersion) -> dict[str, int]:
 
 
 def answer(version: ModelVersion) -> Proposal | None:
-    """Propose a remedy for a version that declines and is served, unless one is under way."""
-    called_for = watching.decline(version)
+    """Propose a remedy for a version that declines and is served, unless one is under way.
+
+    A version that was not trained here has no request to make again, and nobody who made one.
+    """
+    called_for = None if version.run_id is None else watching.decline(version)
     if called_for is None or not retraining.is_served(version):
         return None
     now = timezone.now()

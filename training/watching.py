@@ -171,23 +171,30 @@ def due(version: ModelVersion, now: datetime) -> Closing | None:
 
 def reference_of(version: ModelVersion) -> Reference | None:
     """The card's held-out scores; else those of the first measured window; None before it."""
-    evaluation = version.card.get("evaluation") or {}
-    release = evaluation.get("release")
-    told = release.get("score_counts") if isinstance(release, dict) else None
-    if told:
-        counts = np.maximum(np.array(told, dtype=np.float64).sum(axis=0), 0.0)
-        if counts.sum() >= settings.WATCH_SMALLEST:
-            return Reference(
-                "card",
-                tuple(float(edge) for edge in release["score_edges"]),
-                tuple(counts.tolist()),
-                float(release["count_noise"]) * math.sqrt(len(told)),  # a sum over the labels
-            )
-    edges = _default_edges()
-    first = (
-        WatchWindow.objects.filter(version=version, scores__isnull=False).order_by("number").first()
+    return _of_card(version) or _of_service(version)
+
+
+def _of_card(version: ModelVersion) -> Reference | None:
+    release = (version.card.get("evaluation") or {}).get("release")
+    if not isinstance(release, dict) or not release.get("score_counts"):
+        return None
+    told = np.array(release["score_counts"], dtype=np.float64)  # (labels, bins)
+    counts = np.maximum(told.sum(axis=0), 0.0)
+    if counts.sum() < settings.WATCH_SMALLEST:
+        return None
+    return Reference(
+        "card",
+        tuple(float(edge) for edge in release["score_edges"]),
+        tuple(counts.tolist()),
+        float(release["count_noise"]) * math.sqrt(len(told)),  # of a sum over the labels
     )
-    if first is None or len(first.scores) != len(edges) + 1:
+
+
+def _of_service(version: ModelVersion) -> Reference | None:
+    edges = _default_edges()
+    measured = WatchWindow.objects.filter(version=version, scores__isnull=False)
+    first = measured.order_by("number").first()
+    if first is None or first.scores is None or len(first.scores) != len(edges) + 1:
         return None
     return Reference("window", edges, tuple(float(many) for many in first.scores), 0.0)
 

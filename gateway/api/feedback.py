@@ -13,6 +13,7 @@ from gateway.actions.feedback import Taken, take_feedback
 from gateway.api.doors import Body, Door, checked
 from gateway.authentication import KeyActor
 from gateway.bindings import binds_action
+from gateway.errors import FeedbackError
 from gateway.feedback import MOST, Sent
 from gateway.models import License, Prediction
 from governance.errors import NotFoundError
@@ -42,7 +43,7 @@ class LabelItem(Body):
 class LabelsBody(Body):
     """True labels of several predictions: all are taken, or none."""
 
-    items = LabelItem(many=True, min_length=1, max_length=MOST)
+    items = serializers.ListField(child=LabelItem(), min_length=1, max_length=MOST)
 
 
 class FeedbackTaken(serializers.Serializer[Any]):
@@ -73,7 +74,7 @@ class _FeedbackDoor(Door):
         except NotFoundError:
             feedback.record_missing(actor)
             raise
-        except feedback.FeedbackError:
+        except FeedbackError:
             judged = None  # told, and recorded, by the action
         if judged is not None and not judged.fresh and license_.revoked_at is None:
             taken = Taken(0, judged.known)

@@ -131,6 +131,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "Guarantee": "training.models.Guarantee",
         "Feature": "gateway.models.Feature",
+        "ModelState": "training.models.ModelState",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -14,7 +14,7 @@ from gateway import feedback
 from gateway.actions.feedback import take_feedback
 from gateway.actions.licenses import revoke_license
 from gateway.authentication import KeyActor
-from gateway.errors import FeedbackConflictError
+from gateway.errors import FeedbackConflictError, FeedbackError
 from gateway.feedback import Sent
 from gateway.models import Feedback, Prediction
 from governance.models import User
@@ -215,7 +215,7 @@ def test_a_label_is_taken_within_its_time(shop: Shop, settings: Any) -> None:
         soon = timezone.now() + timedelta(days=89, hours=23)
         assert len(feedback.judge(actor, sent, now=soon).fresh) == 1
         late = timezone.now() + timedelta(days=90, minutes=1)
-        with pytest.raises(feedback.FeedbackError) as caught:
+        with pytest.raises(FeedbackError) as caught:
             feedback.judge(actor, sent, now=late)
         assert caught.value.stable_code == "feedback.too_late"
         take_feedback(actor, shop.license, sent=sent)
@@ -231,7 +231,7 @@ def test_rows_are_only_added(shop: Shop) -> None:
     send(shop.secret, {"label": ">50K"}, one)
     for change in (
         lambda rows: rows.update(correct=False),
-        lambda rows: rows._raw_delete("default"),
+        lambda rows: rows.delete(),
     ):
         with (
             across_tenants(reason="a test tries"),

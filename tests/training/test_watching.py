@@ -115,12 +115,8 @@ def test_golden_stability_indices(served: list[int], psi: float) -> None:
 def test_golden_wilson_interval() -> None:
     accuracy = watching.accuracy_of(WatchWindow(labeled=200, correct=170))
     assert accuracy is not None
-    # scipy.stats.binomtest(170, 200).proportion_ci(0.95, method="wilson")
-    assert (accuracy.value, round(accuracy.low, 4), round(accuracy.high, 4)) == (
-        0.85,
-        0.7939,
-        0.8929,
-    )
+    figures = (accuracy.value, round(accuracy.low, 4), round(accuracy.high, 4))
+    assert figures == (0.85, 0.7939, 0.8929)  # as scipy.stats.binomtest has them
 
 
 def test_chance_grows_with_noise_and_shrinks_with_rows() -> None:
@@ -283,6 +279,7 @@ def test_people_do_not_do_the_watchs_work(
     other = make_house("other")
     with tenant_scope(house.id):
         closing = watching.due(version, timezone.now())
+        assert closing is not None
         for actor in (getattr(house, who), watch_of(other.id)):
             with pytest.raises(RefusedError):
                 close_window(actor, version, closing=closing)
@@ -352,9 +349,10 @@ def test_killed_between_window_and_proposal(
     bad_days(service, 9, 8)
     look(version)
     bad_days(service, 7)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(watcher, "propose_retraining", die)
-        look(version)
+        with pytest.raises(KeyboardInterrupt):
+            look(version)
     assert (len(windows(version)), proposals(version)) == (3, [])
     assert look(version) == {"windows": 0, "proposals": 1}
     assert look(version) == {"windows": 0, "proposals": 0}
@@ -486,6 +484,8 @@ def test_an_approval_queues_the_run_that_was_read(
         assert (made.model_id, made.number) == (version.model_id, 2)
         counts = made.card["evaluation"]["release"]["score_counts"]
         assert [len(row) for row in counts] == [18, 18]
+        measured = float(made.card["evaluation"]["accuracy"]["value"])
+        assert watching.floor_of(made) == pytest.approx(0.9 * measured, abs=1e-6)
     bad_days(service, 5)
     assert look(version) == {"windows": 1, "proposals": 0}  # its model waits for its release
     with tenant_scope(house.id):
@@ -521,6 +521,16 @@ def test_the_engineer_approves_nothing_of_it(
     with tenant_scope(house.id), pytest.raises(DomainError) as caught:
         approve_proposal(house.engineer, proposal)
     assert caught.value.stable_code == "permission.role_missing"
+
+
+def test_for_what_was_not_trained_here_nothing_is_proposed(
+    house: House, version: ModelVersion, service: Service
+) -> None:
+    bad_days(service, 9, 8, 7)
+    with tenant_scope(house.id):
+        ModelVersion.objects.update(run=None)
+    assert look(_fresh(version)) == {"windows": 3, "proposals": 0}
+    assert entries("model.retraining_proposed") == []  # nor tried, pass after pass
 
 
 def test_a_withdrawn_version_is_not_watched(
