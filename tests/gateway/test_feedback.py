@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -229,10 +230,11 @@ def test_rows_are_only_added(shop: Shop) -> None:
 
     [one] = serve(shop, "a")
     send(shop.secret, {"label": ">50K"}, one)
-    for change in (
+    changes: list[Callable[[Any], Any]] = [
         lambda rows: rows.update(correct=False),
         lambda rows: rows.delete(),
-    ):
+    ]
+    for change in changes:
         with (
             across_tenants(reason="a test tries"),
             pytest.raises(DatabaseError),
