@@ -369,9 +369,7 @@ def _told_at_once(*labels: str) -> list[Any]:
         key = Prediction.objects.get().pk
     fared = race(
         *(
-            lambda label=label: take_feedback(  # type: ignore[misc]  # bound in the loop
-                actor, shop.license, sent=[Sent(key, label)]
-            )
+            lambda label=label: take_feedback(actor, shop.license, sent=[Sent(key, label)])
             for label in labels
         ),
         scope=shop.customer.id,
