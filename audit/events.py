@@ -433,6 +433,47 @@ class Event(Enum):
             "epsilon": Fact.DECIMAL,
         },
     )
+    WINDOW_CLOSED = (
+        "model.window_closed",
+        {
+            "number": Fact.NUMBER,
+            "ends": Fact.NUMBER,
+            "served": Fact.NUMBER,
+            "labeled": Fact.NUMBER,
+            "correct": Fact.NUMBER,
+            "accuracy": Fact.DECIMAL,
+            "low": Fact.DECIMAL,  # of the 95 % interval
+            "high": Fact.DECIMAL,
+            "floor": Fact.DECIMAL,
+            "psi": Fact.DECIMAL,
+            "chance": Fact.DECIMAL,
+            "reference": Fact.CODE,
+            "findings": Fact.CODES,
+        },
+    )
+    RETRAINING_PROPOSED = (
+        "model.retraining_proposed",
+        {
+            "proposal": Fact.REFERENCE,
+            "window": Fact.NUMBER,
+            "finding": Fact.CODE,
+            "version": Fact.REFERENCE,
+            "epsilon": Fact.DECIMAL,
+            "config": Fact.DIGEST,
+            "plan": Fact.DIGEST,
+        },
+    )
+    ROLLBACK_PROPOSED = (
+        "model.rollback_proposed",
+        {
+            "proposal": Fact.REFERENCE,
+            "window": Fact.NUMBER,
+            "finding": Fact.CODE,
+            "because": Fact.CODE,  # why no retraining was proposed
+            "artifact": Fact.DIGEST,
+            "to": Fact.REFERENCE,
+        },
+    )
 
     # Commerce
     LICENSE_ISSUED = (
@@ -462,6 +503,11 @@ class Event(Enum):
             "explanation": Fact.DIGEST,
             "units": Fact.NUMBER,
         },
+    )
+    # How many labels came, and nothing of what they say.
+    FEEDBACK_TAKEN = (
+        "prediction.feedback_taken",
+        {"license": Fact.REFERENCE, "taken": Fact.NUMBER, "known": Fact.NUMBER},
     )
 
     def check(self, facts: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ class GatewayConfig(AppConfig):
     label = "gateway"
 
     def ready(self) -> None:
-        """Make our Celery application the current one; register system checks and wrapped keys."""
+        """Make our Celery application the current one; register what others ask the doors for."""
         # By name: these modules exist for what importing them registers.
-        for module in ("gateway.celery", "gateway.checks", "gateway.peppers", "gateway.refusals"):
-            import_module(module)
+        for module in ("celery", "checks", "peppers", "refusals", "watching"):
+            import_module(f"gateway.{module}")

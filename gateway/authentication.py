@@ -54,7 +54,7 @@ class KeyActor:
             return Decision(allowed=False, reason="permission.not_for_keys")
         if subject is None:
             # A list: what it holds is narrowed to the key's own license where it is read.
-            listing = permission is not Permission.PREDICT
+            listing = permission not in {Permission.PREDICT, Permission.FEEDBACK_SEND}
             return ALLOWED if listing else Decision(allowed=False, reason="license.other_customer")
         own = (
             getattr(subject, "id", None) == self.facts.license_id
@@ -64,7 +64,12 @@ class KeyActor:
 
 
 _KEY_PERMISSIONS: Final = frozenset(
-    {Permission.PREDICT, Permission.MODEL_VIEW, Permission.LICENSE_VIEW}
+    {
+        Permission.PREDICT,
+        Permission.FEEDBACK_SEND,
+        Permission.MODEL_VIEW,
+        Permission.LICENSE_VIEW,
+    }
 )
 
 Caller = KeyActor | UserActor

@@ -7,6 +7,7 @@ GatewayError
 ├── RequestError           request.*           the request cannot be read
 ├── IdempotencyError       idempotency.*       a key was used for another body
 ├── InFlightError          idempotency.*       a call under the same key is being answered
+├── FeedbackError          feedback.*         a label cannot be taken
 ├── ServingError           serving.*           the model cannot be served now: ours
 └── DemoTableError         demo.*              the table of the demo is not installed
 """
@@ -59,6 +60,20 @@ class InFlightError(GatewayError):
     """A call under the same idempotency key is being answered right now."""
 
     code = "idempotency.in_flight"
+    kind = Kind.CONFLICT
+
+
+class FeedbackError(GatewayError):
+    """A label cannot be taken: the model does not know it, or it comes too late."""
+
+    code = "feedback.label_unknown"
+    kind = Kind.INVALID
+
+
+class FeedbackConflictError(FeedbackError):
+    """Another label was told for the same prediction before."""
+
+    code = "feedback.conflict"
     kind = Kind.CONFLICT
 
 

@@ -125,6 +125,7 @@ class Prediction(TenantOwned):
         verbose_name = _("prediction")
         verbose_name_plural = _("predictions")
         ordering = ["-created_at"]
+        indexes = [models.Index(fields=["version", "created_at"], name="prediction_of_version")]
         constraints = [
             models.UniqueConstraint(fields=["tenant", "request_id"], name="prediction_once")
         ]
@@ -158,6 +159,28 @@ class UsageEvent(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.request_id} · {self.sku}"
+
+
+class Feedback(TenantOwned):
+    """Whether an answer was right, as its caller told later. One bit, and the hour it came in.
+
+    The label itself is kept nowhere: with two labels it follows from the answer and the bit. Rows
+    are only added.
+    """
+
+    prediction = models.OneToOneField(Prediction, on_delete=models.PROTECT, related_name="feedback")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    correct = models.BooleanField(_("the answer was right"))
+    hour = models.DateTimeField(_("hour"))  # windows begin and end with whole hours
+
+    class Meta:
+        verbose_name = _("feedback")
+        verbose_name_plural = _("feedback")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["version", "hour"], name="feedback_of_version")]
+
+    def __str__(self) -> str:
+        return str(self.prediction_id)
 
 
 class CallClaim(TenantOwned):

@@ -46,6 +46,7 @@ class Permission(StrEnum):
     EXAMINATION_FINISH = "examination:finish"
     EXAMINATION_REQUEST = "examination:request"
     EXAMINATION_VIEW = "examination:view"
+    FEEDBACK_SEND = "feedback:send"
     KEY_ISSUE = "key:issue"
     KEY_REVOKE = "key:revoke"
     KEY_ROTATE = "key:rotate"
@@ -55,6 +56,7 @@ class Permission(StrEnum):
     MODEL_EXPORT = "model:export"
     MODEL_RELEASE_PROPOSE = "model:release_propose"
     MODEL_VIEW = "model:view"
+    MODEL_WATCH = "model:watch"
     MODEL_WITHDRAW = "model:withdraw"
     PEOPLE_BOOTSTRAP = "people:bootstrap"
     PEOPLE_CREATE = "people:create"
@@ -107,6 +109,7 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.EXAMINATION_REQUEST: frozenset({_O, _E}),
     # Figures may be exact where rows are public or a guarantee was waived: who may export rows.
     Permission.EXAMINATION_VIEW: frozenset({_S, _O, _E, _A, _T}),
+    Permission.FEEDBACK_SEND: frozenset({_C}),
     Permission.KEY_ISSUE: frozenset({_P, _T}),
     Permission.KEY_REVOKE: frozenset({_P, _T}),
     Permission.KEY_ROTATE: frozenset({_P}),
@@ -116,6 +119,7 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.MODEL_EXPORT: frozenset({_E}),
     Permission.MODEL_RELEASE_PROPOSE: frozenset({_E}),
     Permission.MODEL_VIEW: frozenset({_S, _O, _E, _A, _T, _P}),
+    Permission.MODEL_WATCH: frozenset(),  # the watch's alone
     Permission.MODEL_WITHDRAW: frozenset({_O, _E, _T, _P}),
     Permission.PEOPLE_BOOTSTRAP: frozenset(),  # the recorded bootstrap's alone
     Permission.PEOPLE_CREATE: frozenset({_P, _T}),
@@ -153,6 +157,8 @@ class ProposalKind(StrEnum):
     DATA_RELEASE = "data_release"
     EPSILON_CAP = "epsilon_cap"
     MODEL_RELEASE = "model_release"
+    MODEL_RETRAINING = "model_retraining"
+    MODEL_ROLLBACK = "model_rollback"
     REVEAL = "reveal"
     ROLE_GRANT = "role_grant"
     RUN_ADMISSION = "run_admission"
@@ -172,6 +178,9 @@ PROPOSALS: Final[dict[ProposalKind, TwoHands]] = {
     ProposalKind.DATA_RELEASE: TwoHands(frozenset({_S}), (_O,)),
     ProposalKind.EPSILON_CAP: TwoHands(frozenset({_S}), (_O, _T)),
     ProposalKind.MODEL_RELEASE: TwoHands(frozenset({_E}), (_O, _T)),
+    # The watch proposes these two in the name of the engineer who asked for the version's run.
+    ProposalKind.MODEL_RETRAINING: TwoHands(frozenset({_E}), (_O, _T)),
+    ProposalKind.MODEL_ROLLBACK: TwoHands(frozenset({_E}), (_O, _T)),
     ProposalKind.REVEAL: TwoHands(frozenset({_S}), (_O, _T)),
     ProposalKind.ROLE_GRANT: TwoHands(frozenset({_P}), (_O,)),
     ProposalKind.RUN_ADMISSION: TwoHands(frozenset({_E}), (_O, _T)),

@@ -171,6 +171,11 @@ def examining_worker(tenant_id: UUID) -> SystemActor:
     return SystemActor("examining", frozenset({Permission.EXAMINATION_FINISH}), tenant_id)
 
 
+def watch_of(tenant_id: UUID) -> SystemActor:
+    """The watch over released models; it closes windows and proposes, and decides nothing."""
+    return SystemActor("watch", frozenset({Permission.MODEL_WATCH}), tenant_id)
+
+
 def is_house(tenant_id: UUID | None) -> bool:
     """Whether a tenant is the one that was founded first: it operates the installation.
 

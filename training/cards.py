@@ -103,7 +103,10 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
             if plan.guarantee is Guarantee.DP
             else "mean over a block of each record's clipped loss, without noise",
         },
-        "evaluation": None if metrics is None else _evaluation(metrics, counts),
+        "evaluation": None
+        if metrics is None
+        # What served scores are compared with. A waived run's have no noise: they stay inside.
+        else _evaluation(metrics, counts, shows_counts=plan.guarantee is not Guarantee.WAIVED),
         "forms": None if metrics is None else _forms(artifact, metrics, forms),
         "limits": [
             "scores are not calibrated against any population but the training table's",
@@ -229,7 +232,14 @@ def _measured(figure: Measured | None) -> dict[str, str] | None:
     }
 
 
-def _evaluation(metrics: Metrics, counts: NoisyCounts | None) -> dict[str, Any]:
+def _score_counts(counts: NoisyCounts) -> list[list[int]]:
+    """(labels, bins), the negative label first."""
+    return [[int(cell) for cell in row] for row in counts.scores]
+
+
+def _evaluation(
+    metrics: Metrics, counts: NoisyCounts | None, *, shows_counts: bool
+) -> dict[str, Any]:
     return {
         "rows": "held out by a keyed hash of the record's place, or of its subject's pseudonym "
         "where persons are protected, one row of each; training never read them",
@@ -238,6 +248,7 @@ def _evaluation(metrics: Metrics, counts: NoisyCounts | None) -> dict[str, Any]:
         else {
             "mechanism": counts.mechanism.as_dict(),
             "score_edges": [decimal(edge, 4) for edge in EDGES],
+            **({"score_counts": _score_counts(counts)} if shows_counts else {}),
             "count_noise": decimal(counts.scores_sigma, 2),
             "group_count_noise": decimal(counts.groups_sigma, 2),
         },

@@ -1,22 +1,24 @@
 """What complete proposals and queued jobs of training do; registered once, at start-up."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.utils import timezone
 
 from audit.canonical import digest
 from audit.recording import Record
-from governance import approvals, leases
+from governance import approvals, leases, rounds
 from governance.errors import RefusedError
-from governance.models import Proposal
+from governance.models import DatasetVersion, Proposal
 from governance.permissions import ProposalKind
-from training import admission
+from training import admission, ledger, retraining
 from training.actions.examinations import EXAMINE
 from training.admission import TRAIN, end, locked, start
 from training.errors import ModelStateError
 from training.models import Budget, ModelState, ModelVersion, Run, RunState
+
+WATCH_EVERY: Final = 600.0  # seconds between two looks at what is served
 
 
 def register() -> None:
@@ -25,6 +27,9 @@ def register() -> None:
         approvals.register_effect(kind, approvals.Effect(apply=_start_run, reject=_reject_run))
     approvals.register_effect(ProposalKind.EPSILON_CAP, approvals.Effect(apply=_set_cap))
     approvals.register_effect(ProposalKind.MODEL_RELEASE, approvals.Effect(apply=_release))
+    approvals.register_effect(ProposalKind.MODEL_RETRAINING, approvals.Effect(apply=_retrain))
+    approvals.register_effect(ProposalKind.MODEL_ROLLBACK, approvals.Effect(apply=_roll_back))
+    rounds.register_round("watched", WATCH_EVERY, _watch)
     leases.register_job(TRAIN, leases.Work(send=_send, run=_work))
     leases.register_job(EXAMINE, leases.Work(send=_send_examination, run=_examine))
 
@@ -54,6 +59,12 @@ def _examine(job_id: UUID) -> None:
     from training.examining import work  # noqa: PLC0415  # see above
 
     work(job_id)
+
+
+def _watch() -> int:
+    from training.watcher import look_at_all  # noqa: PLC0415  # see above
+
+    return sum(look_at_all().values())
 
 
 def _start_run(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
@@ -99,3 +110,33 @@ def _release(record: Record, proposal: Proposal, payload: dict[str, Any]) -> Non
     version.released_at = timezone.now()
     version.save(update_fields=["state", "released_at"])
     approvals.use(ProposalKind.MODEL_RELEASE, proposal.subject, proposal.payload_hash)
+
+
+def _retrain(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
+    """Ask for the run that was approved, and queue it: these approvals are all it needs."""
+    del record
+    version = ModelVersion.objects.select_for_update().get(pk=payload["model_version"])
+    dataset_version = DatasetVersion.objects.get(pk=payload["dataset_version"])
+    budget = ledger.budget_of(dataset_version.dataset)
+    run = retraining.same_again(version, dataset_version, budget)
+    if retraining.told(run) != {name: payload.get(name) for name in retraining.TOLD}:
+        raise RefusedError("what was approved is not what this is", code="approval.payload_changed")
+    run.idempotency_key = retraining.key_of(proposal)
+    run.save(force_insert=True)
+    start(run)
+    approvals.use(ProposalKind.MODEL_RETRAINING, proposal.subject, proposal.payload_hash)
+
+
+def _roll_back(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
+    """Withdraw the version: the newest that is still released is served from here on, or none."""
+    del record
+    version = ModelVersion.objects.select_for_update().get(pk=payload["model_version"])
+    if version.state != ModelState.RELEASED:
+        raise ModelStateError(f"this model version is {version.state}")
+    after = retraining.next_best(version)
+    same = version.artifact_digest == payload["artifact"] and retraining.is_served(version)
+    if not same or (None if after is None else str(after.id)) != payload["to"]:
+        raise RefusedError("what was approved is not what this is", code="approval.payload_changed")
+    version.state = ModelState.WITHDRAWN
+    version.save(update_fields=["state"])
+    approvals.use(ProposalKind.MODEL_ROLLBACK, proposal.subject, proposal.payload_hash)

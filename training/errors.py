@@ -12,6 +12,7 @@ TrainingError
 ├── ExaminationError       examination.*  a model cannot be examined in this way
 ├── ExaminationStateError  examination.*  the examination's state does not allow it now
 ├── ExaminationFailedError (any)          an examination that somebody waited for did not finish
+├── WatchError             watch.*        another pass of the watch was first
 ├── FeatureError           feature.*      a declaration or a column cannot be encoded
 ├── PredictionInputError   predict.*      one request row is not what the model's schema says
 ├── EngineError            engine.*       the training loop refuses to go on
@@ -101,6 +102,13 @@ class ExaminationFailedError(TrainingError):
     """An examination that somebody waited for ended without figures; `code` says why."""
 
     code = "examination.failed"
+
+
+class WatchError(TrainingError):
+    """The window is closed, or the decline has its proposal: another pass was first."""
+
+    code = "watch.done_already"
+    kind = Kind.CONFLICT
 
 
 class FeatureError(TrainingError):

@@ -285,3 +285,43 @@ class ModelVersion(TenantOwned):
     def reference(self) -> str:
         """The id that the log holds."""
         return f"modelversion:{self.id}"
+
+
+class WatchWindow(TenantOwned):
+    """A closed window of a released version's service. Rows are only added (a trigger holds it).
+
+    Answers and labels come at different times, so each has its own beginning: what was too little
+    to be measured is counted with the next window. Of figures only counts are kept, and what they
+    were held against; accuracy and findings follow from them (`training.watching`).
+    """
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="windows")
+    number = models.PositiveIntegerField(_("number"))
+    served_from = models.DateTimeField(_("answers from"))
+    labels_from = models.DateTimeField(_("labels from"))
+    ends_at = models.DateTimeField(_("ends"))
+    # Histogram of the answers' scores; None where they were too few.
+    scores = models.JSONField(_("scores"), null=True)
+    psi = models.FloatField(_("stability index"), null=True)
+    chance = models.FloatField(_("stability index by chance"), null=True)
+    reference = models.CharField(_("compared with"), max_length=10, blank=True)
+    labeled = models.PositiveIntegerField(_("labels"), null=True)
+    correct = models.PositiveIntegerField(_("right answers"), null=True)
+    floor = models.FloatField(_("accuracy threshold"), null=True)
+    created_at = models.DateTimeField(_("closed"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("watch window")
+        verbose_name_plural = _("watch windows")
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(fields=["version", "number"], name="window_once"),
+            models.CheckConstraint(
+                condition=models.Q(labeled__isnull=True, correct__isnull=True)
+                | models.Q(correct__lte=models.F("labeled")),
+                name="window_counts",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version_id} · {self.number}"

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.decorators import action as route
@@ -20,7 +21,8 @@ from governance.permissions import Permission
 from training.actions.examinations import request_examination
 from training.actions.models import propose_release, withdraw_model
 from training.examination import Examination
-from training.models import Model, ModelVersion
+from training.models import Model, ModelState, ModelVersion
+from training.watching import REMEDIES, Finding, shown
 
 # Null where no version is released.
 _OBJECT_OR_NULL: Final = {"type": ["object", "null"], "additionalProperties": {}}
@@ -78,6 +80,44 @@ class ModelDetail(ModelShown):
         return None if version is None else serving.loaded(version).input_schema()
 
 
+class WindowShown(serializers.Serializer[Any]):
+    """A closed window of a version's service; what was not measured is null."""
+
+    number = serializers.IntegerField()
+    answers_from = serializers.DateTimeField()
+    labels_from = serializers.DateTimeField()
+    ends = serializers.DateTimeField()
+    served = serializers.IntegerField(allow_null=True)
+    labeled = serializers.IntegerField(allow_null=True)
+    correct = serializers.IntegerField(allow_null=True)
+    accuracy = serializers.FloatField(allow_null=True)
+    low = serializers.FloatField(allow_null=True, help_text="Of the 95 % interval (Wilson).")
+    high = serializers.FloatField(allow_null=True)
+    floor = serializers.FloatField(allow_null=True, help_text="Below it the accuracy is low.")
+    psi = serializers.FloatField(allow_null=True, help_text="Above 0.25 it is acted upon.")
+    chance = serializers.FloatField(allow_null=True, help_text="The index that chance reaches.")
+    reference = serializers.ChoiceField(["card", "window", ""])
+    findings = serializers.ListField(child=serializers.ChoiceField([one.value for one in Finding]))
+
+
+class WatchedVersion(serializers.Serializer[Any]):
+    """How a version does in service, and the remedy that waits for approvals."""
+
+    number = serializers.IntegerField()
+    state = serializers.ChoiceField(ModelState.choices)
+    accuracy_floor = serializers.FloatField(allow_null=True)
+    windows = WindowShown(many=True)
+    proposal = serializers.UUIDField(allow_null=True)
+    proposed = serializers.ChoiceField([one.value for one in REMEDIES], allow_null=True)
+
+
+class Watched(serializers.Serializer[Any]):
+    """Every version of a model that was ever released, the newest first."""
+
+    model = serializers.SlugField()
+    versions = WatchedVersion(many=True)
+
+
 @scoped_read(Model)
 class Models(Resource):
     """Models that the caller owns or is licensed for."""
@@ -133,6 +173,19 @@ class Models(Resource):
             status=status.HTTP_202_ACCEPTED,
             headers={"Location": f"/api/v1/examinations/{made.id}"},
         )
+
+    @extend_schema(responses=Watched)
+    @route(detail=True, url_path="watching")
+    def watching(self, request: Request, pk: str) -> Response:  # noqa: ARG002  # DRF's signature
+        """How the versions of a model of one's own do in service, window by window."""
+        self.allow(self.requires, self.kind)
+        model = self.one(pk)
+        released = ModelVersion.objects.visible_to(self.actor).filter(
+            model=model, released_at__isnull=False
+        )
+        now = timezone.now()
+        versions = [shown(version, now) for version in released.order_by("-number")]
+        return Response(Watched({"model": model.slug, "versions": versions}).data)
 
     @extend_schema(request=None, responses={status.HTTP_201_CREATED: ProposalShown})
     @route(detail=True, methods=["post"], url_path=r"versions/(?P<number>[0-9]{1,9})/release")

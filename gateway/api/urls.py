@@ -10,6 +10,7 @@ from gateway.api.audit import Bundles, Entries
 from gateway.api.budgets import Budgets
 from gateway.api.datasets import Datasets, DatasetVersions
 from gateway.api.examinations import Examinations
+from gateway.api.feedback import BulkFeedback, SingleFeedback
 from gateway.api.fetches import Fetches, Sources
 from gateway.api.keys import Keys
 from gateway.api.licenses import Licenses
@@ -66,6 +67,10 @@ for _prefix, _resource in {
 _v1: list[URLPattern | URLResolver] = [
     path("models/<name:slug>/predict", Predict.as_view(), name="predict"),
     path("models/<name:slug>/explain", Explain.as_view(), name="explain"),
+    path("predictions/feedback", BulkFeedback.as_view(), name="feedback"),
+    path(
+        "predictions/<name:prediction>/feedback", SingleFeedback.as_view(), name="feedback-of-one"
+    ),
     path("receipts/<name:prediction>", Receipts.as_view(), name="receipt"),
     path("dataset-versions/<name:version>/quality", Quality.as_view(), name="quality"),
     path("dataset-versions/<name:version>/drift", Drift.as_view(), name="drift"),

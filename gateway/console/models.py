@@ -19,6 +19,7 @@ from gateway.console.examinations import kinds_in_words
 from gateway.console.forms import ExaminationForm
 from gateway.console.proposals import decision_on
 from gateway.console.sections import Section
+from gateway.console.watching import watching_of
 from governance import approvals
 from governance.permissions import Permission, ProposalKind
 from training.actions.examinations import request_examination
@@ -75,6 +76,7 @@ class ModelVersions(Section):
             "state_label": ModelState(row.state).label,
             "card": readable(row.card),
             "decision": decision,
+            "watching": watching_of(row, person(request)),
             "may_propose": row.state == ModelState.REGISTERED
             and not waits
             and sees(request, Permission.MODEL_RELEASE_PROPOSE),

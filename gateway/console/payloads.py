@@ -115,6 +115,8 @@ def readable(proposal: Proposal) -> list[Line]:  # noqa: PLR0911 - one a kind
                 Line(_("Digest of the weights"), payload["artifact"], code=True),
                 Line(_("Digest of the card"), payload["card"], code=True),
             ]
+        case ProposalKind.MODEL_RETRAINING | ProposalKind.MODEL_ROLLBACK:
+            return _remedy_lines(payload)
         case ProposalKind.RUN_ADMISSION | ProposalKind.RUN_WAIVER:
             return _run_lines(payload)
         case ProposalKind.ROLE_GRANT:
@@ -152,6 +154,29 @@ def _release_lines(payload: dict[str, Any]) -> list[Line]:
     ]
 
 
+def _remedy_lines(payload: dict[str, Any]) -> list[Line]:
+    """A retraining or a rollback: what was found, and what would be done."""
+    said = [
+        _linked(
+            _("Model version"),
+            _find(ModelVersion, payload["model_version"]),
+            "training_modelversion",
+            payload["model_version"],
+        ),
+        Line(_("Window"), str(payload["window"])),
+        Line(_("Finding"), words.word(words.FINDINGS, payload["finding"])),
+    ]
+    if "plan" in payload:
+        return [*said, *_run_lines({"version": payload["dataset_version"], **payload})]
+    after = payload["to"] and _find(ModelVersion, payload["to"])
+    return [
+        *said,
+        Line(_("Why not trained again"), sentence(payload["because"])),
+        Line(_("Served afterwards"), str(after or payload["to"] or _("no version"))),
+        Line(_("Digest of the weights"), payload["artifact"], code=True),
+    ]
+
+
 def _run_lines(payload: dict[str, Any]) -> list[Line]:
     version = _find(DatasetVersion, payload["version"])
     return [
@@ -160,7 +185,7 @@ def _run_lines(payload: dict[str, Any]) -> list[Line]:
         Line(_("Target"), payload["target"]),
         Line(_("Guarantee"), payload["guarantee"]),
         Line(_("ε asked"), payload["epsilon"]),
-        Line(_("Attempt"), str(payload["attempt"])),
+        Line(_("Attempt"), str(payload.get("attempt", 1))),
         Line(_("Digest of the configuration"), payload["config"], code=True),
         Line(_("Digest of the plan"), payload["plan"], code=True),
     ]

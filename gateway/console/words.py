@@ -26,6 +26,8 @@ PROPOSALS: Final[Words] = {
     "data_release": _("release of data"),
     "epsilon_cap": _("privacy budget cap"),
     "model_release": _("release of a model"),
+    "model_retraining": _("retraining of a model"),
+    "model_rollback": _("rollback of a model"),
     "reveal": _("reveal of tokens"),
     "role_grant": _("grant of a role"),
     "run_admission": _("training run over the threshold"),
@@ -165,6 +167,14 @@ DRIFT: Final[Words] = {
     "act": _("act on it"),
 }
 
+# What a window in which a released model was watched found: `training.watching.Finding`.
+FINDINGS: Final[Words] = {
+    "steady": _("as it was released"),
+    "low": _("accuracy below its threshold"),
+    "shifted": _("scores distributed otherwise"),
+    "unmeasured": _("nothing to compare with"),
+}
+
 VARIANTS: Final[dict[str, str]] = {
     "quarantined": "info",
     "proposed": "warning",
@@ -197,6 +207,10 @@ VARIANTS: Final[dict[str, str]] = {
     "stable": "success",
     "warn": "warning",
     "act": "danger",
+    "steady": "success",
+    "low": "danger",
+    "shifted": "danger",
+    "unmeasured": "default",
 }
 
 

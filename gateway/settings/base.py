@@ -131,6 +131,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "Guarantee": "training.models.Guarantee",
         "Feature": "gateway.models.Feature",
+        "ModelState": "training.models.ModelState",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -195,6 +196,10 @@ DEFAULT_DELTA: float
 RUN_APPROVAL_EPSILON: float
 TRAINING_MODULES: list[str]
 CHECKPOINT_SECONDS: float
+FEEDBACK_DAYS: int
+WATCH_WINDOW_HOURS: int
+WATCH_SMALLEST: int
+WATCH_ACCURACY_SHARE: float
 SOURCES: dict[str, Any]
 RELEASE_K: dict[str, int]
 RELEASE_L: int
@@ -232,6 +237,10 @@ def derive(env: Environment) -> dict[str, Any]:
         "RUN_APPROVAL_EPSILON": env.run_approval_epsilon,
         "TRAINING_MODULES": env.training_modules,
         "CHECKPOINT_SECONDS": env.checkpoint_seconds,
+        "FEEDBACK_DAYS": env.feedback_days,
+        "WATCH_WINDOW_HOURS": env.watch_window_hours,
+        "WATCH_SMALLEST": env.watch_smallest,
+        "WATCH_ACCURACY_SHARE": env.watch_accuracy_share,
         "RELEASE_K": {
             "internal": env.release_k_internal,
             "external": env.release_k_external,

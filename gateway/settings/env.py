@@ -65,6 +65,11 @@ class Environment(BaseSettings):
     )
     checkpoint_seconds: float = Field(10.0, ge=0)
     training_modules: Names = []
+    # The watch over released models: its public schedule, and what it calls a decline.
+    feedback_days: int = Field(90, gt=0, le=3650)
+    watch_window_hours: int = Field(24, gt=0, le=24 * 90)
+    watch_smallest: int = Field(200, ge=50)
+    watch_accuracy_share: float = Field(0.9, gt=0, le=1)
     # How well rows must hide people, by who receives them: the product's figures, or stricter ones.
     release_k_internal: int = Field(5, ge=5)
     release_k_external: int = Field(11, ge=11)

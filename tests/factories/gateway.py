@@ -150,6 +150,7 @@ def make_version(
         card = {
             "name": slug,
             "purpose": purpose,
+            "target": {"column": "income", "positive": ">50K", "negative": "<=50K"},
             "background": BACKGROUND,
         }
         version: ModelVersion = ModelVersion.objects.create(

@@ -18,6 +18,11 @@ from django.test import override_settings
 
 from audit.errors import DomainError
 from audit.models import AuditEntry
+from gateway.actions.feedback import take_feedback
+from gateway.authentication import KeyActor
+from gateway.feedback import Sent
+from gateway.keys import authenticate
+from gateway.models import Feedback, Prediction
 from governance import approvals, leases
 from governance.actions import anonymization, datasets, people, proposals, tenants
 from governance.intake import Incoming, append, take_in
@@ -36,7 +41,12 @@ from governance.models.datasets import DatasetState
 from governance.permissions import ProposalKind, Role
 from governance.rbac import UserActor, ingest_worker
 from governance.scoping import across_tenants, tenant_scope
+from tests.factories.gateway import charge, make_shop
 from tests.factories.people import PASSWORD, House, make_house, make_user
+from tests.factories.training import make_version
+from tests.factories.watching import Service, observed_by, release
+from training.watcher import look_at
+from training.watching import remedies
 
 Attempt = Callable[[], object]
 
@@ -347,6 +357,47 @@ def two_founders() -> list[Any]:
         )
 
     return [*race(found("one"), found("two")), Tenant.objects.count(), User.objects.count()]
+
+
+def _told_at_once(*labels: str) -> list[Any]:
+    """Labels of one prediction, told at the same moment by one key; how many rows are left."""
+    unique = uuid.uuid4().hex[:10]
+    shop = make_shop(slug=f"h{unique}", customer=f"c{unique}", model=f"m{unique}")
+    charge(shop.secret, ["a"])
+    actor = KeyActor(authenticate(shop.secret))
+    with tenant_scope(shop.customer.id):
+        key = Prediction.objects.get().pk
+    fared = race(
+        *(
+            lambda label=label: take_feedback(actor, shop.license, sent=[Sent(key, label)])
+            for label in labels
+        ),
+        scope=shop.customer.id,
+    )
+    with tenant_scope(shop.customer.id):
+        return [*fared, Feedback.objects.count()]
+
+
+def two_labels_of_one_prediction() -> list[Any]:
+    return _told_at_once(">50K", "<=50K")
+
+
+def one_label_twice() -> list[Any]:
+    return _told_at_once(">50K", ">50K")
+
+
+def two_passes_of_the_watch() -> list[Any]:
+    """Whoever is second finds each window closed, and the decline answered."""
+    at = house()
+    version = release(
+        at, make_version(at), name=f"m{uuid.uuid4().hex}", model="linear", config={"steps": 5}
+    )
+    with observed_by(Service()) as service:
+        for ago in (9, 8, 7):
+            service.day(ago, labels=(300, 200))
+        fared = race(lambda: look_at(version), lambda: look_at(version), scope=at.id)
+    with tenant_scope(at.id):
+        return [*fared, version.windows.count(), remedies(version).count()]
 
 
 def main(rounds: int, *names: str) -> None:

@@ -27,6 +27,9 @@ RACES: Final[dict[str, list[Any]]] = {
     "two_of_one_purpose": ["ok", "purpose.exists", 1],
     "two_officers_leave": ["ok", "role.last_officer", 1],
     "two_roles_that_conflict": ["ok", "role.conflict", 1],
+    "two_labels_of_one_prediction": ["feedback.conflict", "ok", 1],
+    "one_label_twice": ["ok", "ok", 1],
+    "two_passes_of_the_watch": ["ok", "ok", 3, 1],
 }
 
 
@@ -55,7 +58,7 @@ def _run(database_url: str, home: str, rounds: int, *names: str) -> dict[str, li
 def _python(environment: dict[str, str], *arguments: str) -> str:
     result = subprocess.run(
         [sys.executable, *arguments], cwd=BASE_DIR, env=environment, capture_output=True, text=True,
-        check=False, timeout=180,
+        check=False, timeout=300,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result.stdout

@@ -257,6 +257,9 @@ def test_a_run_without_a_guarantee_says_so_everywhere(house: House, guarantee: s
         made = ModelVersion.objects.get(run=run)
         assert made.guarantee == guarantee
         assert made.card["privacy"]["guarantee"] == guarantee
+        # Without noise, counts of people stay out of the card.
+        told = made.card["evaluation"]["release"]
+        assert ("score_counts" in told) is (guarantee == "public-data")
         known = account(fresh(run))
         assert (known.ahead, known.touched, known.closed) == ([], True, True)
         said = ledger.statement(version.dataset.budget)

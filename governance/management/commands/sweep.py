@@ -1,4 +1,4 @@
-"""`sweep`: send lost jobs again, and remove sealed bytes that belong to nothing."""
+"""`sweep`: send lost jobs again, remove sealed bytes that belong to nothing, make the rounds."""
 
 import json
 import threading
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from governance import leases
+from governance import leases, rounds
 from governance.vault import sweep_orphans
 
 ORPHANS_EVERY: Final = 3600.0  # seconds between looks for sealed bytes that belong to nothing
@@ -25,11 +25,13 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         pause = threading.Event()
         orphans_at = 0.0
+        timetable = rounds.Timetable()
         while True:
             found = {"sent": leases.resend_due(), "orphans": 0}
             if time.monotonic() >= orphans_at:
                 found["orphans"] = sweep_orphans()
                 orphans_at = time.monotonic() + ORPHANS_EVERY
+            found |= timetable.go()
             if any(found.values()) or not options["follow"]:
                 self.stdout.write(json.dumps(found))
             if not options["follow"] or pause.wait(options["every"]):

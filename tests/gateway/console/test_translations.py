@@ -121,7 +121,7 @@ def test_every_enum_has_its_words() -> None:
 # Codes that no person meets in the console: of the API's keys and calls, of servers and commands,
 # and faults of ours that are told as "internal".
 _ELSEWHERE: Final = re.compile(
-    r"(auth|predict|request|idempotency|http|serving|explanation|process|demo|file|actor|bootstrap"
+    r"(auth|predict|feedback|watch|request|idempotency|http|serving|explanation|process|demo|file|actor|bootstrap"
     r"|auditing|ledger|keys|artifact|randomness|evaluation|scope|job|reveal|crypto|audit|version|error|engine)\b.*"
     r"|.*\.error"
     r"|key\.(unknown|malformed|unavailable).*|model\.not_found|license\.(other|refused|quota_ex|not_).*"

@@ -1,0 +1,51 @@
+"""True labels of answered calls, as their caller tells them later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from audit.events import Event
+from audit.recording import Record, action
+from gateway.authentication import KeyActor
+from gateway.errors import LicenseError
+from gateway.feedback import Sent, hour_of, judge
+from gateway.models import Feedback, License
+from governance.permissions import Permission
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How many labels were new, and how many were told before."""
+
+    taken: int
+    known: int
+
+
+@action(Event.FEEDBACK_TAKEN, requires=Permission.FEEDBACK_SEND)
+def take_feedback(
+    record: Record, actor: KeyActor, license_: License, *, sent: Sequence[Sent]
+) -> Taken:
+    """Write for each label whether the answer was right: all of them, or none. One entry a request.
+
+    Raises:
+        LicenseError: `license.revoked`.
+        NotFoundError, FeedbackError, FeedbackConflictError: as `gateway.feedback.judge`.
+    """
+    if not License.objects.filter(pk=license_.pk, revoked_at__isnull=True).exists():
+        raise LicenseError("the license was revoked", code="license.revoked")
+    now = timezone.now()
+    # Under the predictions' locks: of two requests about one, the second finds the first's label.
+    judged = judge(actor, sent, now=now, lock=True)
+    Feedback.objects.bulk_create(
+        Feedback(
+            tenant_id=actor.tenant_id,
+            prediction=prediction,
+            version=prediction.version,
+            correct=correct,
+            hour=hour_of(now),
+        )
+        for prediction, correct in judged.fresh
+    )
+    record.facts(license=license_.reference, taken=len(judged.fresh), known=judged.known)
+    return Taken(len(judged.fresh), judged.known)

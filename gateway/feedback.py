@@ -1,0 +1,138 @@
+"""True labels of answered calls: found, held against the answer, and sorted into new and known.
+
+A label becomes one bit, whether the answer was right. Which label it was follows from the answer
+and the bit where the model knows two, so that a second, different label is recognized without the
+first being kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from audit.events import Event
+from audit.recording import append_refusal
+from gateway.authentication import KeyActor
+from gateway.errors import FeedbackConflictError, FeedbackError
+from gateway.models import Feedback, Prediction
+from governance.errors import NotFoundError
+from governance.permissions import Permission
+from training.models import ModelVersion
+
+MOST: Final = 1_000  # labels in one request
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One label, as it was sent: of which prediction, and where it stood in the body."""
+
+    prediction: UUID
+    label: str | None
+    pointer: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is new among labels that were sent: prediction and bit, in the order of the body."""
+
+    fresh: tuple[tuple[Prediction, bool], ...]
+    known: int
+
+
+def predictions_of(actor: KeyActor) -> "QuerySet[Prediction]":
+    """The predictions that a key may speak of: those of its own license."""
+    rows: QuerySet[Prediction] = (
+        Prediction.objects.visible_to(actor)
+        .filter(license_id=actor.facts.license_id)
+        .select_related("version")
+    )
+    return rows
+
+
+def judge(actor: KeyActor, sent: Sequence[Sent], *, now: datetime, lock: bool = False) -> Judged:
+    """Hold labels against the answers that they are about; the customer's scope is open.
+
+    Args:
+        actor: the key.
+        sent: the labels; a prediction may stand there twice with the same one.
+        now: the moment of judgment.
+        lock: hold the predictions' rows until the transaction ends.
+
+    Raises:
+        NotFoundError: a prediction is not there, or not this license's: one and the same answer.
+        FeedbackError: `feedback.label_unknown`, `feedback.too_late`.
+        FeedbackConflictError: `feedback.conflict`.
+    """
+    rows = predictions_of(actor).filter(pk__in={one.prediction for one in sent}).order_by("pk")
+    found = {row.pk: row for row in (rows.select_for_update(of=("self",)) if lock else rows)}
+    known = dict(
+        Feedback.objects.filter(prediction_id__in=found).values_list("prediction_id", "correct")
+    )
+    fresh: dict[UUID, bool] = {}
+    repeated = 0
+    for one in sent:
+        row = found.get(one.prediction)
+        if row is None:
+            raise NotFoundError("there is no such prediction here", pointer=one.pointer or None)
+        correct = _correct(row, one)
+        earlier = known.get(row.pk, fresh.get(row.pk))
+        if earlier is None:
+            _check_time(row, one, now)
+            fresh[row.pk] = correct
+        elif earlier is correct:
+            repeated += 1
+        else:
+            raise FeedbackConflictError(
+                "another label was told for this prediction before",
+                pointer=one.pointer or None,
+            )
+    return Judged(tuple((found[key], correct) for key, correct in fresh.items()), repeated)
+
+
+def labels_of(version: ModelVersion) -> tuple[str | None, ...]:
+    """The labels that a version tells apart, the positive one first; None is any but that one."""
+    target = version.card.get("target") or {}
+    return (target["positive"], target.get("negative")) if target.get("positive") else ()
+
+
+def record_missing(actor: KeyActor) -> None:
+    """Leave a trace of a look-up that found nothing, as `governance.lookup.find` does."""
+    append_refusal(
+        Event.LOOKUP_REFUSED,
+        actor,
+        None,
+        NotFoundError.code,
+        Permission.FEEDBACK_SEND.value,
+        kind="prediction",
+    )
+
+
+def hour_of(moment: datetime) -> datetime:
+    """The whole hour that a label is counted in; when exactly it came is nobody's business."""
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _correct(row: Prediction, one: Sent) -> bool:
+    known = labels_of(row.version)
+    if one.label not in known:
+        raise FeedbackError("the model does not know this label", pointer=_label(one.pointer))
+    # The answer's own label is the decision; it is null for any but the positive one.
+    return bool(row.answer["label"] == one.label)
+
+
+def _check_time(row: Prediction, one: Sent, now: datetime) -> None:
+    days = int(settings.FEEDBACK_DAYS)
+    if now - row.created_at > timedelta(days=days):
+        raise FeedbackError(
+            f"labels are taken for {days} days after the prediction",
+            code="feedback.too_late",
+            pointer=one.pointer or None,
+        )
+
+
+def _label(pointer: str) -> str:
+    return f"{pointer}/label"
