@@ -207,7 +207,10 @@ class _State:
 
     def _sum(self, place: int, of: Vector) -> Vector:
         # One bin more, which is forgotten: of rows that are in none.
-        return np.bincount(self._bins[place], of, self._width(place) + 1)[:-1]
+        sums: Vector = np.bincount(self._bins[place], weights=of, minlength=self._width(place) + 1)[
+            :-1
+        ]
+        return sums
 
 
 def _bins(indicators: torch.Tensor) -> npt.NDArray[np.intp]:

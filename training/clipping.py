@@ -341,7 +341,7 @@ class _Blocks:
     @classmethod
     def of(cls, layer: Embeddings, given: torch.Tensor, signal: torch.Tensor) -> "_Blocks":
         """By block, leaving out what is passed on as it is or frozen."""
-        signals = torch.split(signal, layer.outputs, dim=1)
+        signals = torch.split(signal, [*layer.outputs], dim=1)
         blocks = zip(layer.split(given), signals, layer.embedded, strict=True)
         embedded = [(part, of) for part, of, chosen in blocks if chosen]
         return cls(

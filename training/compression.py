@@ -81,7 +81,7 @@ def deflated(stored: bytes) -> int:
     return len(zlib.compress(stored, 9))
 
 
-def compress(network: nn.Sequential, inputs: int, form: Form) -> Compressed:
+def compress(network: nn.Module, inputs: int, form: Form) -> Compressed:
     """A form of a network, made from its weights alone; the network is left as it is.
 
     Raises:
@@ -98,7 +98,7 @@ def compress(network: nn.Sequential, inputs: int, form: Form) -> Compressed:
     return Compressed(form, stored, running(stored))
 
 
-def pruned(network: nn.Sequential) -> nn.Sequential:
+def pruned(network: nn.Module) -> nn.Module:
     """A copy in which the smaller half of all weights is zero; biases stay."""
     smaller = deepcopy(network)
     weights = [p for p in smaller.parameters() if p.ndim > 1]
@@ -119,7 +119,8 @@ def scores_of(network: nn.Module) -> _Predict:
     def predict(features: npt.NDArray[np.float32]) -> Scores:
         with torch.inference_mode():
             logits = network(torch.from_numpy(features)).squeeze(-1)
-            return torch.sigmoid(logits.double()).numpy()
+            told: Scores = torch.sigmoid(logits.double()).numpy()
+        return told
 
     return predict
 
@@ -133,7 +134,8 @@ def running(stored: bytes) -> _Predict:
 
     def predict(features: npt.NDArray[np.float32]) -> Scores:
         (scores,) = session.run(None, {INPUT: features})
-        return scores.squeeze(-1).astype(np.float64)
+        told: Scores = scores.squeeze(-1).astype(np.float64)
+        return told
 
     return predict
 

@@ -4,6 +4,7 @@ Batch statistics would couple records, and with them per-record clipping would b
 without them also allow ghost clipping and, later, norms in closed form.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -67,7 +68,7 @@ class Embeddings(nn.Module):
 
     def split(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The blocks of what comes in."""
-        return torch.split(rows, self.widths, dim=1)
+        return torch.split(rows, [*self.widths], dim=1)
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -80,7 +81,7 @@ class Embeddings(nn.Module):
 
 def embedding_width(values: int) -> int:
     """How many numbers stand for one of so many values: 1.6 · n^0.56, at most 64 (fastai)."""
-    return min(64, max(2, round(1.6 * values**0.56)))
+    return min(64, max(2, round(1.6 * math.pow(values, 0.56))))
 
 
 def embedding(

@@ -5,7 +5,7 @@ the same weights, and a layer that nobody thought of is refused rather than appr
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import onnx
 import torch
@@ -40,19 +40,21 @@ class _Graph:
         self.weights.append(numpy_helper.from_array(value.detach().numpy(), found))
         return found
 
-    def node(self, kind: str, *more: str, **attributes: object) -> None:
+    def node(self, kind: str, *more: str, **attributes: Any) -> None:
         """Apply an operator to what came last and to constants."""
         made = f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, [self.last, *more], [made], **attributes))
         self.last = made
 
 
-def to_onnx(network: nn.Sequential, inputs: int) -> bytes:
+def to_onnx(network: nn.Module, inputs: int) -> bytes:
     """The graph of a network with a sigmoid behind it. The same weights give the same bytes.
 
     Raises:
         ArtifactError: `artifact.form_unsupported`, a layer has no counterpart here.
     """
+    if not isinstance(network, nn.Sequential):
+        raise _unsupported()
     graph = _Graph()
     for layer in network:
         _add(graph, layer)
@@ -70,7 +72,14 @@ def to_onnx(network: nn.Sequential, inputs: int) -> bytes:
     )
     model.ir_version = _IR
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString(deterministic=True)
+    stored: bytes = model.SerializeToString(deterministic=True)
+    return stored
+
+
+def _unsupported() -> ArtifactError:
+    return ArtifactError(
+        "a layer of this model has no form for other runtimes", code="artifact.form_unsupported"
+    )
 
 
 def _add(graph: _Graph, layer: nn.Module) -> None:
@@ -80,9 +89,7 @@ def _add(graph: _Graph, layer: nn.Module) -> None:
         return
     add = _LAYERS.get(type(layer))
     if add is None:
-        raise ArtifactError(
-            "a layer of this model has no form for other runtimes", code="artifact.form_unsupported"
-        )
+        raise _unsupported()
     add(graph, layer)
 
 

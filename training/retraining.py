@@ -14,6 +14,7 @@ from training.config import Plan, TrainingConfig
 from training.errors import BudgetError, RunRefusedError
 from training.models import Budget, Guarantee, ModelState, ModelVersion, Run, RunState
 from training.planning import CHOICES, Request, charges_of, is_public, open_digest, prepare
+from training.units import Unit
 
 # What an approval of a retraining is bound to, beside the version and the window that called for
 # it.
@@ -38,7 +39,7 @@ def same_again(version: ModelVersion, on: DatasetVersion, budget: Budget) -> Run
     Raises:
         RefusedError: `purpose.not_granted`, `quality.not_checked`, `quality.contract_unmet`.
         RunRefusedError: `run.not_trained_here`, `run.declarations_changed`, `run.not_public`,
-            `run.target_barred`, `run.rows_differ`.
+            `run.target_barred`, `run.rows_differ`, `run.subject_unreadable`, `run.subject_changed`.
         ConfigError, FeatureError: the request does not fit the dataset any more.
         BudgetError: `budget.over_cap`, `budget.exceeded`, `budget.unreachable`.
     """
@@ -64,6 +65,7 @@ def same_again(version: ModelVersion, on: DatasetVersion, budget: Budget) -> Run
             delta=float(budget.delta),
             model=config.model,
             guarantee=Promise(first.guarantee),
+            unit=Unit(budget.unit),
             chosen={name: told[name] for name in sorted(CHOICES & told.keys())},
         ),
     )

@@ -170,7 +170,7 @@ def test_runs_from_end_to_end(model: str, chosen: dict[str, Any]) -> None:
 def test_images_from_end_to_end() -> None:
     """Pixels as columns, declared by their bounds."""
     house: House = make_house()
-    pixels = {name: {"kind": "ignore"} for name in ("sex", "city")}
+    pixels: dict[str, Any] = {name: {"kind": "ignore"} for name in ("sex", "city")}
     pixels |= {name: {"kind": "pixel", "low": 0, "high": 99} for name in ("age", "hours")}
     declared = {**DECLARATIONS, "columns": {**DECLARATIONS["columns"], **pixels}}
     with pytest.raises(DomainError) as caught:

@@ -226,7 +226,7 @@ class TestRuns:
             sizes.append(len(features))
             return real(network, features, labels, **rest)
 
-        monkeypatch.setattr(pipeline, "train", count)
+        monkeypatch.setattr("training.learning.train", count)
         monkeypatch.setattr("training.actions.runs.check_quality", lambda _: None)
         monkeypatch.setattr("training.actions.attempts.check_quality", lambda _: None)
         trained(house, version)
