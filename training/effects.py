@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.utils import timezone
 
 from audit.canonical import digest
@@ -24,7 +25,12 @@ def register() -> None:
         approvals.register_effect(kind, approvals.Effect(apply=_start_run, reject=_reject_run))
     approvals.register_effect(ProposalKind.EPSILON_CAP, approvals.Effect(apply=_set_cap))
     approvals.register_effect(ProposalKind.MODEL_RELEASE, approvals.Effect(apply=_release))
-    leases.register_job(TRAIN, leases.Work(send=_send, run=_work))
+    leases.register_job(TRAIN, leases.Work(send=_send, run=_work, at_once=_runs_per_tenant))
+
+
+def _runs_per_tenant() -> int:
+    limit: int = settings.TRAINING_RUNS_PER_TENANT
+    return limit
 
 
 # The work itself imports torch and polars: only who does it pays for that.

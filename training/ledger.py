@@ -65,13 +65,23 @@ def budget_of(dataset: Dataset) -> Budget:
     budget: Budget
     budget, _ = Budget.objects.select_for_update().get_or_create(
         dataset=dataset,
-        defaults={
-            "tenant_id": dataset.tenant_id,
-            "epsilon_cap": Decimal(str(settings.DEFAULT_EPSILON_CAP)),
-            "delta": Decimal(exact(settings.DEFAULT_DELTA)),
-        },
+        defaults={"tenant_id": dataset.tenant_id, **_first_limits()},
     )
     return budget
+
+
+def budget_seen(dataset: Dataset) -> Budget:
+    """The budget of a dataset, to look at; one that is not stored, where it has none yet."""
+    found: Budget | None = Budget.objects.filter(dataset=dataset).first()
+    return found or Budget(dataset=dataset, tenant_id=dataset.tenant_id, **_first_limits())
+
+
+def _first_limits() -> dict[str, Decimal]:
+    """The cap and δ that a budget begins with."""
+    return {
+        "epsilon_cap": Decimal(str(settings.DEFAULT_EPSILON_CAP)),
+        "delta": Decimal(exact(settings.DEFAULT_DELTA)),
+    }
 
 
 def accounts(budget: Budget) -> dict[tuple[UUID, int], Account]:
@@ -134,6 +144,12 @@ def check_fits(budget: Budget, charges: Sequence[Charge]) -> None:
     due = [charge for other in accounts(budget).values() for charge in other.due]
     if charges and not cost([*due, *charges], float(budget.delta)) <= cap:
         raise BudgetError("the dataset's privacy budget does not allow this run any more")
+
+
+def left_after(budget: Budget, charges: Sequence[Charge]) -> float:
+    """ε that would be left once these were reserved as well; below 0, they do not fit."""
+    due = [charge for other in accounts(budget).values() for charge in other.due]
+    return float(budget.epsilon_cap) - cost([*due, *charges], float(budget.delta))
 
 
 def reserve(budget: Budget, run: Run, attempt: int, charges: Sequence[Charge]) -> None:

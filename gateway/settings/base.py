@@ -194,6 +194,10 @@ DEFAULT_EPSILON_CAP: float
 DEFAULT_DELTA: float
 RUN_APPROVAL_EPSILON: float
 CHECKPOINT_SECONDS: float
+TRAINING_RUNS_PER_TENANT: int
+COST_CPU_HOUR: Decimal
+COST_GPU_HOUR: Decimal
+COST_CURRENCY: str
 SOURCES: dict[str, Any]
 RELEASE_K: dict[str, int]
 RELEASE_L: int
@@ -230,6 +234,10 @@ def derive(env: Environment) -> dict[str, Any]:
         "DEFAULT_DELTA": env.default_delta,
         "RUN_APPROVAL_EPSILON": env.run_approval_epsilon,
         "CHECKPOINT_SECONDS": env.checkpoint_seconds,
+        "TRAINING_RUNS_PER_TENANT": env.training_runs_per_tenant,
+        "COST_CPU_HOUR": env.cost_cpu_hour,
+        "COST_GPU_HOUR": env.cost_gpu_hour,
+        "COST_CURRENCY": env.cost_currency,
         "RELEASE_K": {
             "internal": env.release_k_internal,
             "external": env.release_k_external,

@@ -64,6 +64,11 @@ class Environment(BaseSettings):
         default_factory=lambda: min(4, max(1, (os.cpu_count() or 1) // 2)), gt=0
     )
     checkpoint_seconds: float = Field(10.0, ge=0)
+    training_runs_per_tenant: int = Field(2, gt=0)
+    # What an hour of a worker costs the house; 0 where it does not reckon in money.
+    cost_cpu_hour: Decimal = Field(Decimal(0), ge=0, lt=10**6, decimal_places=4)
+    cost_gpu_hour: Decimal = Field(Decimal(0), ge=0, lt=10**6, decimal_places=4)
+    cost_currency: str = Field("EUR", pattern=r"^[A-Z]{3}$")
     # How well rows must hide people, by who receives them: the product's figures, or stricter ones.
     release_k_internal: int = Field(5, ge=5)
     release_k_external: int = Field(11, ge=11)
