@@ -19,7 +19,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -285,17 +285,18 @@ class _Attempt:
             self._kept_at = time.monotonic()
 
     def _draw(self, progress: Progress) -> None:
-        """A point of the live curves, once. Its loss was noised inside the charged mechanism."""
+        """A point of the live curves, once. It was noised inside the charged mechanism."""
+        point = asdict(progress)
+        step = point.pop("step")
         spent = rdp_of(self.plan.mechanisms(progress.step))
         RunPoint.objects.get_or_create(
             run=self.run,
             attempt=self.run.attempt,
-            step=progress.step,
+            step=step,
             defaults={
                 "tenant_id": self.run.tenant_id,
-                "steps": progress.steps,
                 "epsilon": epsilon(spent, self.config.delta),
-                "loss": progress.loss,
+                **point,
             },
         )
 

@@ -3,7 +3,7 @@
 import hashlib
 from uuid import UUID
 
-from tests.factories.killing import dying, fork_each
+from tests.factories.killing import fork_each
 
 KIND = "test.limited"
 PLACES = 2
@@ -43,14 +43,5 @@ def take(job_id: str) -> int:
     return done
 
 
-def die(job_id: str) -> int:
-    """Take a job, and be killed with it in hand."""
-    from governance import leases
-
-    claim = dying(leases.claim_next, 1)
-    claim(UUID(job_id))
-    return 0
-
-
 if __name__ == "__main__":
-    fork_each({"take": take, "die": die}, _register)
+    fork_each({"take": take}, _register)

@@ -156,7 +156,7 @@ def test_workers_side_by_side_lose_no_job_and_never_pass_the_limit(
 ) -> None:
     """Real processes; tests/services runs it again on PostgreSQL, where row locks alone help."""
     jobs = [*waiting(make_house(), *[0] * 8), *waiting(make_house("other"), *[0] * 4)]
-    assert forked(home, "die", str(jobs[0]), script="governance/forked_claims.py") == [-9]
+    assert leases.claim(jobs[0]) is not None  # by one who falls silent
     done = forked(
         home, "take", *[str(jobs[0])] * 4, at_once=True, script="governance/forked_claims.py"
     )

@@ -42,11 +42,12 @@ def run(db: None, home: Any) -> Run:
 
 def put(run: Run, state: str) -> None:
     """Into a state, whatever the guard says."""
-    connection.check_constraints()  # PostgreSQL alters no table that a check still waits for
     with connection.cursor() as cursor:
         table = " ON training_run" if connection.vendor == "postgresql" else ""
+        connection.check_constraints()  # PostgreSQL alters no table that a check still waits for
         cursor.execute(f"DROP TRIGGER run_way{table}")
         cursor.execute("UPDATE training_run SET state = %s", [state])
+        connection.check_constraints()  # as above
         for statement in guards.install_sql(connection.vendor):
             cursor.execute(statement)
     with tenant_scope(run.tenant_id):
