@@ -66,7 +66,7 @@ def clipped(
     make: Callable[..., ClippingPass] = clipping_pass,
     loss: LossFunction = binary_loss,
 ) -> Vector:
-    """The engine's sum, what is watched first; asked twice, for a pass must leave nothing behind."""
+    """The engine's sum, what is watched first; asked twice: a pass must leave nothing behind."""
     engine = make(network, loss, CLIP)
     try:
         engine.sum(features, labels)

@@ -1,4 +1,4 @@
-"""Run as a script by `tests.factories.processes.forked`: workers that share a tenant's few places."""
+"""Run as a script by `tests.factories.processes.forked`: workers and a tenant's few places."""
 
 import hashlib
 from uuid import UUID
