@@ -14,7 +14,7 @@ from gateway.models import Feature, KeyMode
 from governance.errors import InvalidError
 from governance.tables.encoding import ACCEPTED
 from training.config import ModelKind
-from training.models import Guarantee
+from training.models import Guarantee, Priority
 
 _MODELS: Final = {
     ModelKind.LINEAR.value: _("linear"),
@@ -239,6 +239,14 @@ class RunForm(forms.Form):
         choices=[("train.cpu", "CPU"), ("train.gpu", "GPU")],
         widget=widgets.UnfoldAdminSelectWidget(),
     )
+    priority = forms.ChoiceField(
+        label=_("Priority"),
+        choices=Priority.choices,
+        initial=Priority.NORMAL,
+        required=False,
+        widget=widgets.UnfoldAdminSelectWidget(),
+        help_text=_("Of waiting runs the most urgent is taken first. High is the tenant admin's."),
+    )
 
     def __init__(
         self,
@@ -250,6 +258,14 @@ class RunForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["version"].choices = versions  # type: ignore[attr-defined]  # a choice field
         self.fields["purpose"].choices = purposes  # type: ignore[attr-defined]  # as above
+
+
+class PriorityForm(forms.Form):
+    """How urgent a run is."""
+
+    priority = forms.ChoiceField(
+        label=_("Priority"), choices=Priority.choices, widget=widgets.UnfoldAdminSelectWidget()
+    )
 
 
 class CapForm(forms.Form):
