@@ -122,7 +122,8 @@ class _Bounds:
         ceiling = NORM_CEILING * self.max_grad_norm
         lengths = norms.clamp(max=ceiling).sum(dtype=torch.float64)
         clipped = torch.count_nonzero(norms > self.gradient)
-        return np.array([float(bounded), float(clipped), float(lengths)]) * self.units
+        sums: npt.NDArray[np.float64] = np.array([float(bounded), float(clipped), float(lengths)])
+        return sums * self.units
 
     @property
     def units(self) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from governance import leases
+from governance.errors import LostLeaseError
 from governance.leases import Lease
 from governance.models import Job
 from governance.models.jobs import JobState
@@ -120,7 +121,7 @@ def test_a_dead_workers_job_keeps_its_place_and_is_taken_over(
     assert taken(third) == first  # not the third: a worker that is only slow would be a third one
     assert job(first).fence == 2
     assert taken(third) is None
-    with pytest.raises(leases.LostLeaseError):
+    with pytest.raises(LostLeaseError):
         end(dead)
 
 

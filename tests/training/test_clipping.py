@@ -315,7 +315,7 @@ def test_no_record_adds_more_than_c_whatever_it_holds(
     """‖gradient‖² + loss² + clipped² + norm² ≤ C², and the gradient is left nearly all of C."""
     model = network(5)
     with torch.no_grad():
-        model[2].weight.mul_(scale)
+        model.get_parameter("2.weight").mul_(scale)
     row, target = torch.tensor([cells]), torch.tensor([label])
     for make in (ClosedForm, Hooked):
         vector = clipped(model, row, target, make=make)
@@ -328,7 +328,7 @@ def test_no_record_adds_more_than_c_whatever_it_holds(
 def test_a_loud_record_fills_the_gradients_share() -> None:
     model = network(5)
     with torch.no_grad():
-        model[2].weight.mul_(1e3)
+        model.get_parameter("2.weight").mul_(1e3)
     row, target = records(1, 6)
     loss, indicator, norm, *gradient = clipped(model, row, target)
     assert np.linalg.norm(gradient) == pytest.approx(GRADIENT_SHARE * CLIP, rel=1e-4)
