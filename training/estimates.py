@@ -40,7 +40,7 @@ _FIXED_SECONDS: Final = 2.0
 _SECONDS_A_CELL: Final = 1e-6
 # Bytes, see `memory`.
 _TEXT_CELL: Final = 40
-_PARAMETER: Final = 80
+_PARAMETER: Final = 130
 _ACTIVATION: Final = 12
 _MICRO_BATCH: Final = 4_096
 

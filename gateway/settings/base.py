@@ -131,6 +131,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "Guarantee": "training.models.Guarantee",
         "Feature": "gateway.models.Feature",
+        "RunState": "training.models.RunState",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
