@@ -123,14 +123,16 @@ class _Bounds:
         lengths = norms.clamp(max=ceiling).sum(dtype=torch.float64)
         clipped = torch.count_nonzero(norms > self.gradient)
         sums: npt.NDArray[np.float64] = np.array([float(bounded), float(clipped), float(lengths)])
-        return sums * self.units
+        sums *= self.units
+        return sums
 
     @property
     def units(self) -> npt.NDArray[np.float64]:
         """(3,) what one unit of loss, one clipped record and one unit of norm add to the sums."""
         most = np.array([LOSS_CEILING, 1.0, NORM_CEILING * self.max_grad_norm])
         shares: npt.NDArray[np.float64] = np.array([LOSS_SHARE, CLIP_SHARE, NORM_SHARE])
-        return shares * self.max_grad_norm / most
+        shares *= self.max_grad_norm / most
+        return shares
 
 
 def watched_units(max_grad_norm: float) -> npt.NDArray[np.float64]:
