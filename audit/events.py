@@ -342,7 +342,23 @@ class Event(Enum):
             "config": Fact.DIGEST,
             "proposal": Fact.REFERENCE,
             "state": Fact.CODE,
+            "priority": Fact.CODE,
         },
+    )
+    RUN_ESTIMATED = (
+        "run.estimated",
+        {
+            "purpose": Fact.CODE,
+            "guarantee": Fact.CODE,
+            "epsilon": Fact.DECIMAL,
+            "config": Fact.DIGEST,
+            "steps": Fact.NUMBER,
+        },
+    )
+    RUN_PRIORITIZED = "run.prioritized", {"priority": Fact.CODE, "before": Fact.CODE}
+    RUN_CURVES_EXPORTED = (
+        "run.curves_exported",
+        {"attempt": Fact.NUMBER, "points": Fact.NUMBER},
     )
     RUN_BEGUN = (
         "run.begun",
@@ -370,6 +386,9 @@ class Event(Enum):
             "model": Fact.REFERENCE,
             "artifact": Fact.DIGEST,
             "auroc": Fact.DECIMAL,
+            "seconds": Fact.DECIMAL,
+            "cost": Fact.DECIMAL,
+            "currency": Fact.CODE,
         },
     )
     RUN_STOPPED = (
@@ -380,6 +399,9 @@ class Event(Enum):
             "code": Fact.CODE,
             "steps": Fact.NUMBER,
             "epsilon": Fact.DECIMAL,
+            "seconds": Fact.DECIMAL,
+            "cost": Fact.DECIMAL,
+            "currency": Fact.CODE,
         },
     )
     RUN_CANCELLED = "run.cancel_asked", {"state": Fact.CODE}

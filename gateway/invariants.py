@@ -25,6 +25,7 @@ from audit.sequencer import hash_reader, latest_checkpoint
 from audit.triggers import missing
 from gateway.models import Prediction, UsageEvent
 from governance.guards import missing_guards
+from training import guards as training_guards
 from training.ledger import statement
 from training.models import Budget
 from training.recomputation import TOLERANCE, recompute
@@ -36,6 +37,7 @@ def triggers() -> Iterator[str]:
     """Triggers that are gone."""
     yield from missing(connection)
     yield from missing_guards(connection)
+    yield from training_guards.missing_guards(connection)
 
 
 def entries() -> Iterator[str]:

@@ -66,13 +66,18 @@ def _changed(differs: str) -> str:
 
 def missing_guards(looked_at: BaseDatabaseWrapper) -> list[str]:
     """One sentence for each guard that does not stand in this database; empty when all do."""
+    there = standing(looked_at)
+    return [f"guard {name} is gone" for name in _NAMES[looked_at.vendor] if name not in there]
+
+
+def standing(looked_at: BaseDatabaseWrapper) -> set[str]:
+    """The names of all triggers that no session can switch off."""
     with looked_at.cursor() as cursor:
         if looked_at.vendor == "sqlite":
             cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
         else:  # "A" is ENABLE ALWAYS; anything less can be switched off by a session
             cursor.execute("SELECT tgname FROM pg_trigger WHERE tgenabled = 'A'")
-        there = {row[0] for row in cursor.fetchall()}
-    return [f"guard {name} is gone" for name in _NAMES[looked_at.vendor] if name not in there]
+        return {row[0] for row in cursor.fetchall()}
 
 
 def _sqlite() -> list[str]:

@@ -4,6 +4,12 @@ The database says what must run; a broker message is only a nudge. A worker clai
 its fence), beats while it works and ends it by an action that checks the fence. When a worker dies
 its lease runs out, the sweeper sends the job again, and whoever claims it next has a higher fence:
 the dead one, should it come back, is refused (Kleppmann, "How to do distributed locking", 2016).
+
+Of a kind with a limit, at most so many jobs of a tenant run at a time. Its messages are permissions
+to work, not assignments: who receives one takes the best job of the queue, by priority, then age.
+A job over the limit stays waiting; who ends one sends the next (`send_next`), and should that be
+lost, the sweeper does. Claims of such a kind wait for each other, so that two never count the same
+free place.
 """
 
 import logging
@@ -17,8 +23,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import F, Q
+from django.db import connection, transaction
+from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from governance.errors import LostLeaseError
@@ -29,15 +35,24 @@ from governance.scoping import across_tenants
 LEASE: Final = timedelta(seconds=60)
 RESEND_AFTER: Final = timedelta(seconds=15)
 RESEND_AT_LAST: Final = timedelta(minutes=10)
+_CLAIMING: Final = 0x636C  # any constant; "cl" in ASCII, the first half of an advisory lock's key
+_BEST_FIRST: Final = ("-priority", "created_at", "id")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Work:
-    """A kind of job: how it reaches its queue, and what a worker that has the id does."""
+    """A kind of job: how it reaches its queue, and what a worker that has the id does.
+
+    Attributes:
+        send: puts a message with the id into the queue.
+        run: does the job of this id, here.
+        at_once: how many jobs of one tenant may run at a time; None where there is no limit.
+    """
 
     send: Callable[[UUID], None]
     run: Callable[[UUID], None]
+    at_once: Callable[[], int] | None = None
 
 
 _OPEN: Final = (JobState.WAITING, JobState.RUNNING)
@@ -58,13 +73,23 @@ def enqueue(
     tenant_id: Any,
     argument: str = "",
     all_units: int = 0,
+    priority: int = 0,
 ) -> Job:
     """Write a waiting job, inside an action, and send it once that action has committed."""
-    return enqueue_each(kind, subject, queue, tenant_id=tenant_id, units={argument: all_units})[0]
+    units = {argument: all_units}
+    return enqueue_each(kind, subject, queue, tenant_id=tenant_id, units=units, priority=priority)[
+        0
+    ]
 
 
 def enqueue_each(
-    kind: str, subject: str, queue: str, *, tenant_id: Any, units: Mapping[str, int]
+    kind: str,
+    subject: str,
+    queue: str,
+    *,
+    tenant_id: Any,
+    units: Mapping[str, int],
+    priority: int = 0,
 ) -> list[Job]:
     """Write a waiting job for each part of a subject; as `enqueue`.
 
@@ -74,6 +99,7 @@ def enqueue_each(
         queue: whose workers do it.
         tenant_id: whose data it is.
         units: the part -> how much work it is, 0 where nobody knows.
+        priority: the higher is taken first, where the kind has a limit.
     """
     work = _work[kind]  # a kind that nobody does fails here, while it can still be undone
     now = timezone.now()
@@ -84,6 +110,7 @@ def enqueue_each(
             subject=subject,
             argument=argument,
             queue=queue,
+            priority=priority,
             all_units=amount,
             sent_at=now,
         )
@@ -181,17 +208,28 @@ class Lease:
             raise LostLeaseError("another worker holds this job")
         return bool(self._rows().values_list("cancel_asked", flat=True).first())
 
-    def end(self, state: JobState, *, error_code: str = "") -> None:
+    def end(self, state: JobState, *, error_code: str = "") -> float:
         """Close the job: called inside the action that writes the result: both, or none.
+
+        Returns:
+            Seconds that were worked on it, by this worker and those before.
 
         Raises:
             LostLeaseError: another worker holds the job now: the action must not commit.
         """
-        closed = self._rows().update(
-            state=state, error_code=error_code, leased_until=None, ended_at=timezone.now()
-        )
-        if not closed:
+        now = timezone.now()
+        held: Job | None = self._rows().select_for_update().first()
+        if held is None:
             raise LostLeaseError("another worker holds this job")
+        worked = held.worked_seconds + _between(held.started_at, now)
+        self._rows().update(
+            state=state,
+            error_code=error_code,
+            leased_until=None,
+            ended_at=now,
+            worked_seconds=worked,
+        )
+        return worked
 
     def check(self) -> None:
         """Raise LostLeaseError unless this lease still holds; locks the row."""
@@ -205,22 +243,113 @@ class Lease:
 
 
 def claim(job_id: UUID) -> Lease | None:
-    """Take a job that waits or whose owner's lease ran out; None if it is not to be had."""
-    now = timezone.now()
-    owner = f"{socket.gethostname()}:{os.getpid()}"
-    free = Q(state=JobState.WAITING) | Q(state=JobState.RUNNING, leased_until__lt=now)
+    """Take a job that waits or whose owner's lease ran out; None if it is not to be had.
+
+    Where its kind has a limit, it is not to be had while its tenant is at the limit.
+    """
     with transaction.atomic():
-        taken = Job._base_manager.filter(free, pk=job_id).update(  # noqa: SLF001  # a lease outlives any scope
-            state=JobState.RUNNING,
-            fence=F("fence") + 1,
-            owner=owner,
-            leased_until=now + LEASE,
-            started_at=now,
-        )
-        if not taken:
+        named = Job._base_manager.filter(pk=job_id)  # noqa: SLF001  # a lease outlives any scope
+        kind = named.values_list("kind", flat=True).first()
+        if kind is None:
             return None
-        job = Job._base_manager.get(pk=job_id)  # noqa: SLF001  # as above
-    return Lease(job.id, job.tenant_id, job.subject, job.fence, owner, job.argument)
+        now = timezone.now()
+        return _take(job_id, _may_be_taken(kind, now), now)
+
+
+def claim_next(job_id: UUID) -> Lease | None:
+    """Take the best job of the kind and queue of `job_id`, whatever became of that one.
+
+    By priority, then age, of those that wait and whose tenants are below the limit, and of those
+    whose owner's lease ran out: they hold a place of their tenant's already.
+    """
+    with transaction.atomic():
+        named = Job._base_manager.filter(pk=job_id).first()  # noqa: SLF001  # any tenant's
+        if named is None:
+            return None
+        now = timezone.now()
+        free = _may_be_taken(named.kind, now)
+        best = _of(named.kind).filter(free, queue=named.queue).order_by(*_BEST_FIRST).first()
+        return None if best is None else _take(best.pk, free, now)
+
+
+def send_next(kind: str) -> int:
+    """Send the best job of each queue that may be taken now; returns how many.
+
+    For a worker that has ended one: the place that it leaves may be what another waited for. One
+    message too many finds nothing to do.
+    """
+    with transaction.atomic():
+        free = _may_be_taken(kind, timezone.now())
+        best: dict[str, UUID] = {}
+        for job in _of(kind).filter(free).order_by(*_BEST_FIRST).only("queue"):
+            best.setdefault(job.queue, job.pk)
+    return sum(_send(_work[kind], job_id) for job_id in best.values())
+
+
+def _of(kind: str) -> Any:
+    return Job._base_manager.filter(kind=kind)  # noqa: SLF001  # jobs of every tenant stand in line
+
+
+def _may_be_taken(kind: str, now: datetime) -> Q:
+    """Which jobs of a kind are free, as long as this transaction lasts."""
+    free = Q(state=JobState.WAITING)
+    work = _work.get(kind)
+    if work is not None and work.at_once is not None:
+        _claim_alone(kind)
+        running = _of(kind).filter(state=JobState.RUNNING).order_by()
+        counted = running.values("tenant_id").annotate(jobs=Count("pk"))
+        full = counted.filter(jobs__gte=work.at_once()).values_list("tenant_id", flat=True)
+        free &= ~Q(tenant_id__in=list(full))
+    # One that a dead worker left counts as running, so taking it over adds none.
+    return free | Q(state=JobState.RUNNING, leased_until__lt=now)
+
+
+def _claim_alone(kind: str) -> None:
+    """Whoever claims a job of this kind waits here for another who does, until that one's commit.
+
+    On SQLite the transaction itself is the lock: the settings open it with BEGIN IMMEDIATE.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_CLAIMING, kind])
+
+
+def _take(job_id: UUID, free: Q, now: datetime) -> Lease | None:
+    """Take a job if it is free, inside a transaction."""
+    rows = Job._base_manager.filter(free, pk=job_id)  # noqa: SLF001  # a lease outlives any scope
+    job = rows.select_for_update().first()
+    if job is None:
+        return None
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    taken = rows.filter(fence=job.fence).update(
+        state=JobState.RUNNING,
+        fence=F("fence") + 1,
+        owner=owner,
+        leased_until=now + LEASE,
+        started_at=now,
+        # What a dead worker did before it fell silent.
+        worked_seconds=job.worked_seconds + _until_last_beat(job),
+    )
+    if not taken:
+        return None
+    return Lease(job.id, job.tenant_id, job.subject, job.fence + 1, owner, job.argument)
+
+
+def seconds_worked(subject: str, kind: str) -> float:
+    """Seconds that workers gave to a subject's jobs: to their end, or to the last heartbeat."""
+    jobs = Job.objects.filter(subject=subject, kind=kind)
+    return sum(job.worked_seconds + _until_last_beat(job) for job in jobs)
+
+
+def _until_last_beat(job: Job) -> float:
+    """Seconds from the claim of a running job to its owner's last heartbeat; 0 of another."""
+    if job.state != JobState.RUNNING or job.leased_until is None:
+        return 0.0
+    return _between(job.started_at, job.leased_until - LEASE)
+
+
+def _between(start: datetime | None, end: datetime) -> float:
+    return 0.0 if start is None else max(0.0, (end - start).total_seconds())
 
 
 def _patience_over(job: Job, now: datetime) -> bool:

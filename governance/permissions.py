@@ -32,6 +32,7 @@ class Permission(StrEnum):
     AUDIT_VIEW = "audit:view"
     BUDGET_PROPOSE = "budget:propose"
     BUDGET_VIEW = "budget:view"
+    COST_VIEW = "cost:view"
     DATASET_ANONYMIZE = "dataset:anonymize"
     DATASET_APPEND = "dataset:append"
     DATASET_EXPORT = "dataset:export"
@@ -79,6 +80,7 @@ class Permission(StrEnum):
     RULES_VIEW = "rules:view"
     RUN_CANCEL = "run:cancel"
     RUN_FINISH = "run:finish"
+    RUN_PRIORITIZE = "run:prioritize"
     RUN_REQUEST = "run:request"
     RUN_VIEW = "run:view"
     TENANT_CREATE = "tenant:create"
@@ -93,6 +95,7 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.AUDIT_VIEW: frozenset({_O, _A, _T}),
     Permission.BUDGET_PROPOSE: frozenset({_S}),
     Permission.BUDGET_VIEW: frozenset({_S, _O, _E, _A, _T}),
+    Permission.COST_VIEW: frozenset({_O, _E, _A, _T, _P}),
     Permission.DATASET_ANONYMIZE: frozenset({_S}),
     Permission.DATASET_APPEND: frozenset({_S, _T}),
     Permission.DATASET_EXPORT: frozenset({_S, _O, _E, _A, _T}),
@@ -142,6 +145,7 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.RULES_VIEW: frozenset({_S, _O, _A, _T}),
     Permission.RUN_CANCEL: frozenset({_O, _E, _T, _P}),
     Permission.RUN_FINISH: frozenset(),  # the training worker's alone
+    Permission.RUN_PRIORITIZE: frozenset({_T}),
     Permission.RUN_REQUEST: frozenset({_E}),
     Permission.RUN_VIEW: frozenset({_S, _O, _E, _A, _T}),
     Permission.TENANT_CREATE: frozenset({_P}),

@@ -21,8 +21,9 @@ from training import ledger
 from training.charges import Charge, less
 from training.config import Plan
 from training.errors import RunStateError
-from training.models import Checkpoint, Guarantee, Run, RunState
+from training.models import Checkpoint, Guarantee, Priority, Run, RunState
 from training.planning import charges_of
+from training.states import move
 
 TRAIN: Final = "train"  # kind of job
 QUEUES: Final = ("train.cpu", "train.gpu")
@@ -48,8 +49,7 @@ def admit_or_propose(run: Run, proposer_id: Any) -> Proposal | None:
         start(run)
         return None
     ledger.check_fits(ledger.budget_of(run.version.dataset), due(run))
-    run.state = RunState.AWAITING_APPROVAL
-    run.save(update_fields=["state"])
+    move(run, RunState.AWAITING_APPROVAL)
     return approvals.propose(
         kind, run, payload(run), proposer_id=proposer_id, tenant_id=run.tenant_id
     )
@@ -63,10 +63,16 @@ def start(run: Run) -> None:
     """
     plan = Plan.from_dict(run.plan)
     ledger.reserve(ledger.budget_of(run.version.dataset), run, run.attempt, due(run))
-    run.state = RunState.QUEUED
     run.error_code = ""
-    run.save(update_fields=["state", "error_code"])
-    leases.enqueue(TRAIN, run.reference, run.queue, tenant_id=run.tenant_id, all_units=plan.steps)
+    move(run, RunState.QUEUED, "error_code")
+    leases.enqueue(
+        TRAIN,
+        run.reference,
+        run.queue,
+        tenant_id=run.tenant_id,
+        all_units=plan.steps,
+        priority=Priority(run.priority).rank,
+    )
 
 
 def due(run: Run) -> tuple[Charge, ...]:
@@ -140,7 +146,6 @@ def forget(run: Run) -> None:
 
 def end(run: Run, state: RunState, code: str = "") -> None:
     """Move a run to the state that it ends in."""
-    run.state = state
     run.error_code = code
     run.ended_at = timezone.now()
-    run.save(update_fields=["state", "error_code", "ended_at"])
+    move(run, state, "error_code", "ended_at")

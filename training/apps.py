@@ -1,6 +1,7 @@
 """Start-up of models."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class TrainingConfig(AppConfig):
@@ -10,10 +11,17 @@ class TrainingConfig(AppConfig):
     label = "training"
 
     def ready(self) -> None:
-        """Say what approvals and jobs of this package do."""
+        """Keep the guard standing, and say what approvals and jobs of this package do."""
         from django.conf import settings  # noqa: PLC0415  # as below
 
-        from training import effects, modules  # noqa: PLC0415  # models are not loaded before
+        # Models are not loaded before.
+        from training import effects, guards, modules  # noqa: PLC0415
 
+        post_migrate.connect(
+            lambda using, **_: guards.reinstall(using=using),
+            sender=self,
+            weak=False,
+            dispatch_uid="training.guards",
+        )
         effects.register()
         modules.allow(settings.TRAINING_MODULES)

@@ -207,10 +207,8 @@ class _State:
 
     def _sum(self, place: int, of: Vector) -> Vector:
         # One bin more, which is forgotten: of rows that are in none.
-        sums: Vector = np.bincount(self._bins[place], weights=of, minlength=self._width(place) + 1)[
-            :-1
-        ]
-        return sums
+        bins, width = self._bins[place], self._width(place)
+        return np.bincount(bins, weights=of, minlength=width + 1)[:-1].astype(np.float64)
 
 
 def _bins(indicators: torch.Tensor) -> npt.NDArray[np.intp]:

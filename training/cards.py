@@ -12,7 +12,14 @@ from audit.canonical import decimal
 from training import accounting
 from training.artifacts import Artifact
 from training.compression import MeasuredForm, deflated, rows_a_second, scores_of
-from training.config import LOSS_CEILING, LOSS_SHARE, Guarantee
+from training.config import (
+    CLIP_SHARE,
+    LOSS_CEILING,
+    LOSS_SHARE,
+    NORM_CEILING,
+    NORM_SHARE,
+    Guarantee,
+)
 from training.dpsgd import Progress
 from training.errors import ConfigError
 from training.evaluation import EDGES, SMALLEST_GROUP, Measured, Metrics, NoisyCounts
@@ -98,10 +105,14 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
             "plan_digest": plan.digest(),
             "executed_steps": artifact.executed,
             "curve": [_point(point) for point in curve],
-            "curve_means": f"mean over a block of each record's loss clipped at {LOSS_CEILING:g}, "
-            "noised as a coordinate of the clipped vector"
-            if plan.guarantee is Guarantee.DP
-            else "mean over a block of each record's clipped loss, without noise",
+            "curve_means": f"means over a block of each record's loss clipped at {LOSS_CEILING:g}, "
+            "of whether its gradient was clipped, and of its gradient's norm capped at "
+            f"{NORM_CEILING:g} C, "
+            + (
+                "noised as coordinates of the clipped vector"
+                if plan.guarantee is Guarantee.DP
+                else "without noise"
+            ),
         },
         "evaluation": None
         if metrics is None
@@ -142,6 +153,8 @@ def privacy(
         "noise_multiplier": exact(plan.noise_multiplier),
         "max_grad_norm": exact(plan.max_grad_norm),
         "loss_share": exact(LOSS_SHARE),
+        "clip_share": exact(CLIP_SHARE),
+        "norm_share": exact(NORM_SHARE),
         "sampling": "Poisson",
         "randomness": randomness,
         "mechanisms": {
@@ -182,7 +195,15 @@ def _point(point: Progress) -> dict[str, object]:
         "step": point.step,
         "loss": decimal(point.loss, 4),
         "noise": decimal(point.loss_error, 4),
+        **_noised("clip_fraction", point.clip_fraction, point.clip_fraction_error),
+        **_noised("gradient_norm", point.gradient_norm, point.gradient_norm_error),
     }
+
+
+def _noised(name: str, figure: float | None, error: float | None) -> dict[str, str]:
+    if figure is None or error is None:
+        return {}
+    return {name: decimal(figure, 4), f"{name}_noise": decimal(error, 4)}
 
 
 def _forms(

@@ -11,7 +11,7 @@ under the tenant's key, and is gone with the checkpoint when the attempt ends.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 import safetensors.torch
@@ -31,7 +31,9 @@ from training.mechanisms import exact
 from training.models import Checkpoint, Run
 from training.randomness import Secret
 
-FORMAT: Final = "portcullis/checkpoint/1"
+# 2: three figures are watched where there was one, so the same noise falls on other coordinates; an
+# attempt that an older engine began must not be drawn again by this one.
+FORMAT: Final = "portcullis/checkpoint/2"
 _HEADER: Final = "portcullis"
 
 
@@ -69,7 +71,7 @@ def to_bytes(kept: Kept, binding: Mapping[str, object]) -> bytes:
         else {
             "step": snapshot.step,
             "curve": [
-                [point.step, point.steps, exact(point.loss), exact(point.loss_error)]
+                [point.step, point.steps, *(exact(value) for value in astuple(point)[2:])]
                 for point in snapshot.curve
             ],
         },
@@ -106,7 +108,8 @@ def _snapshot(header: Any, tensors: Mapping[str, torch.Tensor]) -> Snapshot | No
     if header is None:
         return None
     curve = [
-        Progress(step, of, float(loss), float(error)) for step, of, loss, error in header["curve"]
+        Progress(step, of, *(float(value) for value in figures))
+        for step, of, *figures in header["curve"]
     ]
     return Snapshot(header["step"], tensors, tuple(curve))
 

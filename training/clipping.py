@@ -13,7 +13,6 @@
 Both give the same sums. A record whose loss or norm is not finite adds zero.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -27,7 +26,14 @@ from opacus.validators import ModuleValidator
 from torch import nn
 from torch.nn.grad import conv2d_input
 
-from training.config import LOSS_CEILING, LOSS_SHARE
+from training.config import (
+    CLIP_SHARE,
+    GRADIENT_SHARE,
+    LOSS_CEILING,
+    LOSS_SHARE,
+    NORM_CEILING,
+    NORM_SHARE,
+)
 from training.errors import EngineError
 from training.networks import Embeddings, Stemmed
 
@@ -38,6 +44,7 @@ PHYSICAL: Final = 4_096
 IMAGES: Final = 256  # as above, where every place of an image is unfolded
 # Norms and sums are float32: the factor keeps their rounding below the sensitivity C.
 _ROUNDING: Final = 1 - 1e-5
+WATCHED: Final = 3  # figures of a record that are summed beside its gradient
 _LIGHT: Final = 1e8  # multiplications
 _SMALLEST_NORM: Final = 1e-12
 
@@ -48,12 +55,12 @@ class ClippedSum:
 
     Attributes:
         gradient: (P,) sum of clipped gradients, all parameters end to end, float64.
-        loss: sum of clipped, scaled losses.
+        watched: (3,) sums of scaled figures: losses, how many gradients were clipped, their norms.
         refused: how many records contributed zero because something was not finite. Private.
     """
 
     gradient: npt.NDArray[np.float64]
-    loss: float
+    watched: npt.NDArray[np.float64]
     refused: int
 
 
@@ -96,25 +103,64 @@ def clipping_pass(network: nn.Module, loss: LossFunction, max_grad_norm: float) 
 
 @dataclass(frozen=True)
 class _Bounds:
-    """C, shared between a record's gradient and its loss."""
+    """C, shared among a record's gradient and the three figures that are watched.
+
+    With shares r of the loss, c of the indicator and n of the norm, and s = √(1 - r² - c² - n²) of
+    the gradient, a record adds (g, l, i, m) with ‖g‖ ≤ s·C, 0 ≤ l ≤ r·C, i ∈ {0, c·C} and
+    0 ≤ m ≤ n·C, whatever the record, since each is clamped by itself. Hence
+    ‖g‖² + l² + i² + m² ≤ (s² + r² + c² + n²)·C² = C².
+    """
 
     max_grad_norm: float
 
+    @property
+    def gradient(self) -> float:
+        """s·C, less what float32 may round up."""
+        return self.max_grad_norm * GRADIENT_SHARE * _ROUNDING
+
     def weights(self, norms: torch.Tensor, shares: torch.Tensor | None) -> torch.Tensor:
-        """(B,) factors c that bring gradients of these norms within the gradient's share of C.
+        """(B,) factors that bring gradients of these norms within the gradient's share of C.
 
         Times the records' shares, where they have shares.
         """
-        bound = self.max_grad_norm * math.sqrt(1 - LOSS_SHARE**2) * _ROUNDING
-        within = (bound / norms.clamp(min=_SMALLEST_NORM)).clamp(max=1.0)
+        within = (self.gradient / norms.clamp(min=_SMALLEST_NORM)).clamp(max=1.0)
         return within if shares is None else within * shares
 
-    def loss(self, losses: torch.Tensor, shares: torch.Tensor | None) -> float:
-        """The sum of losses, each clipped to the loss's share of C, times its record's share."""
-        bounded = losses.detach().double().clamp(min=0.0, max=LOSS_CEILING)
-        if shares is not None:
-            bounded = bounded * shares
-        return float(bounded.sum()) * self.max_grad_norm * LOSS_SHARE / LOSS_CEILING
+    def watched(
+        self, losses: torch.Tensor, norms: torch.Tensor, shares: torch.Tensor | None
+    ) -> npt.NDArray[np.float64]:
+        """(3,) sums of what is watched, each figure clamped to its share of C.
+
+        Times the records' shares, where they have shares.
+        """
+        bounded = losses.detach().clamp(min=0.0, max=LOSS_CEILING)
+        lengths = norms.clamp(max=NORM_CEILING * self.max_grad_norm)
+        clipped = norms > self.gradient
+        if shares is None:
+            found = [
+                float(bounded.sum(dtype=torch.float64)),
+                float(torch.count_nonzero(clipped)),
+                float(lengths.sum(dtype=torch.float64)),
+            ]
+        else:
+            weights = shares.double()
+            found = [float(part.double() @ weights) for part in (bounded, clipped, lengths)]
+        sums: npt.NDArray[np.float64] = np.array(found)
+        sums *= self.units
+        return sums
+
+    @property
+    def units(self) -> npt.NDArray[np.float64]:
+        """(3,) what one unit of loss, one clipped record and one unit of norm add to the sums."""
+        most = np.array([LOSS_CEILING, 1.0, NORM_CEILING * self.max_grad_norm])
+        shares: npt.NDArray[np.float64] = np.array([LOSS_SHARE, CLIP_SHARE, NORM_SHARE])
+        shares *= self.max_grad_norm / most
+        return shares
+
+
+def watched_units(max_grad_norm: float) -> npt.NDArray[np.float64]:
+    """(3,) by what a sum of `ClippedSum.watched` is divided to be in the figures' own units."""
+    return _Bounds(max_grad_norm).units
 
 
 def _one_a_record(losses: torch.Tensor, records: int) -> torch.Tensor:
@@ -193,16 +239,16 @@ class ClosedForm:
     ) -> ClippedSum:
         """See `ClippingPass`."""
         total = torch.zeros(self._size, dtype=torch.float64)
-        loss, refused = 0.0, 0
+        watched, refused = np.zeros(WATCHED), 0
         chunk = IMAGES if self._images else PHYSICAL
         for start in range(0, len(features), chunk):
             rows, targets = features[start : start + chunk], labels[start : start + chunk]
             of_whom = None if shares is None else shares[start : start + chunk]
             with torch.no_grad():
                 of_these, bad = self._add(rows, targets, of_whom, total)
-            loss += of_these
+            watched += of_these
             refused += bad
-        return ClippedSum(total.numpy(), loss, refused)
+        return ClippedSum(total.numpy(), watched, refused)
 
     def _add(
         self,
@@ -210,8 +256,8 @@ class ClosedForm:
         targets: torch.Tensor,
         shares: torch.Tensor | None,
         total: torch.Tensor,
-    ) -> tuple[float, int]:
-        """Add a chunk's clipped gradients to `total`; its loss, and how many were refused."""
+    ) -> tuple[npt.NDArray[np.float64], int]:
+        """Add a chunk's clipped gradients to `total`; what is watched, how many were refused."""
         steps: list[_Step] = []
         made = rows
         for layer in self._layers:
@@ -238,13 +284,14 @@ class ClosedForm:
             losses, squares = losses[finite], squares[finite]
             gradients = [part.only(finite) for part in gradients]
             shares = None if shares is None else shares[finite]
-        weights = self._bounds.weights(squares.sqrt(), shares)
+        norms = squares.sqrt()
+        weights = self._bounds.weights(norms, shares)
         start = 0
         for part in reversed(gradients):
             for found in part.sums(weights):
                 total[start : start + found.numel()] += found.reshape(-1)
                 start += found.numel()
-        return self._bounds.loss(losses, shares), refused
+        return self._bounds.watched(losses, norms, shares), refused
 
     def _loss_and_signal(
         self, logits: torch.Tensor, targets: torch.Tensor
@@ -470,7 +517,7 @@ class Hooked:
     ) -> ClippedSum:
         """See `ClippingPass`."""
         size = sum(p.numel() for p in self._parameters)
-        total, loss_total, refused = np.zeros(size), 0.0, 0
+        total, watched, refused = np.zeros(size), np.zeros(WATCHED), 0
         for chunk in self._chunks(features, labels, shares):
             rows, targets, of_whom = chunk
             losses, norms = self._norms(rows, targets)
@@ -489,8 +536,8 @@ class Hooked:
             weights = self._bounds.weights(norms, of_whom)
             gradients = torch.autograd.grad((losses * weights).sum(), self._parameters)
             total += torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
-            loss_total += self._bounds.loss(losses, of_whom)
-        return ClippedSum(total, loss_total, refused)
+            watched += self._bounds.watched(losses, norms, of_whom)
+        return ClippedSum(total, watched, refused)
 
     def _chunks(
         self, features: torch.Tensor, labels: torch.Tensor, shares: torch.Tensor | None

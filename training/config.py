@@ -22,9 +22,14 @@ from training.renyi import check_delta, check_epsilon
 from training.units import Unit
 
 ADJACENCY: Final = "zero-out"
-# One record's vector is its gradient and its loss, together clipped to C (see training.dpsgd).
-LOSS_SHARE: Final = 0.1
+# One record's vector is its gradient and three figures about it, together clipped to C (see
+# training.dpsgd): its loss, whether its gradient was clipped, and its gradient's norm.
+LOSS_SHARE: Final = 0.08
+CLIP_SHARE: Final = 0.04
+NORM_SHARE: Final = 0.04
+GRADIENT_SHARE: Final = math.sqrt(1 - LOSS_SHARE**2 - CLIP_SHARE**2 - NORM_SHARE**2)
 LOSS_CEILING: Final = 4.0
+NORM_CEILING: Final = 2.0  # in units of C
 
 _LARGEST_LAYERS: Final = 8
 _LARGEST_WIDTH: Final = 8_192

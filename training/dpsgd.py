@@ -6,17 +6,22 @@ The records are one tensor in memory. For each of the plan's T steps:
     1. sample    every unit, a record or a person with all of their records, is in the batch with
                  probability q, by its own secure coin (Poisson);
     2. gradient  each sampled record's loss and gradient norm (`training.clipping`);
-    3. clip      a record's vector is its gradient and, as one more coordinate, its scaled loss; the
+    3. clip      a record's vector is its gradient and, as three more coordinates, what is watched:
+                 its scaled loss, whether its gradient was clipped, and its gradient's norm; the
                  vector has norm at most C; a record whose loss or norm is not finite adds 0;
     4. sum       over the batch; a person's records count as their mean (`training.units`). An empty
                  batch sums to zero and is a step like any other;
-    5. noise     N(0, (σC)²) is added to every coordinate, loss included, from the secure source;
+    5. noise     N(0, (σC)²) is added to every coordinate, the watched included, from the secure
+                 source;
     6. divide    by the public constant q·N, never by the number of records drawn;
     7. step      optimizer, momentum and weight averaging see only the noisy mean: post-processing.
 
-The loss curve is private without extra cost because the loss is a coordinate of the clipped vector:
-the gradient gets √(1 - r²)·C and the loss r·C, r = 0.1, of the same sensitivity C. Exact losses and
-gradient norms never leave this file.
+The curves are private without extra cost because what they show are coordinates of the clipped
+vector. The loss, clamped to [0, 4], gets r = 0.08 of C; the indicator that the gradient was clipped
+c = 0.04; the norm, capped at 2C, n = 0.04; and the gradient √(1 - r² - c² - n²) = 0.995. Each is
+clamped to its share by itself, so the whole never passes C (`training.clipping`): the sensitivity,
+and with it the noise and the charge, are those of a vector without them. Exact losses and gradient
+norms never leave this file.
 
 Before a block of steps runs, `on_block` is told: the ledger writes the block down first, so that a
 crash at any point costs at most what was recorded. After it ran, `on_kept` may take a snapshot, and
@@ -37,8 +42,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from training.clipping import LossFunction, clipping_pass
-from training.config import LOSS_CEILING, LOSS_SHARE, Guarantee, Optimizer, Plan, TrainingConfig
+from training.clipping import WATCHED, LossFunction, clipping_pass, watched_units
+from training.config import Guarantee, Optimizer, Plan, TrainingConfig
 from training.errors import EngineError
 from training.randomness import Secret
 from training.units import Unit, Units
@@ -56,14 +61,22 @@ class Progress:
     Attributes:
         step: steps done so far.
         steps: steps planned.
-        loss: mean clipped loss over the block's steps, noised; see `loss_error`.
-        loss_error: standard deviation of the noise in `loss`.
+        loss: mean clipped loss over the block's steps, noised.
+        clip_fraction: share of records whose gradient was clipped, noised alike.
+        gradient_norm: mean of the records' gradient norms, each capped at 2C, noised alike. None,
+            as the one before, where nothing has a gradient (`training.boosting`).
+        loss_error, clip_fraction_error, gradient_norm_error: standard deviation of each one's
+            noise. Noise may take a figure out of the range that it would have without.
     """
 
     step: int
     steps: int
     loss: float
     loss_error: float
+    clip_fraction: float | None = None
+    clip_fraction_error: float | None = None
+    gradient_norm: float | None = None
+    gradient_norm_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -160,8 +173,8 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         done, curve = after.step, list(after.curve)
     clipping = clipping_pass(network, loss, plan.max_grad_norm)
     of_whom = len(features) if units is None else units
-    draws = _Draws(plan, secret, of_whom, size=state.size + 1)
-    loss_unit = plan.divisor * plan.max_grad_norm * LOSS_SHARE / LOSS_CEILING
+    draws = _Draws(plan, secret, of_whom, size=state.size + WATCHED)
+    figures = watched_units(plan.max_grad_norm) * plan.divisor
     threads = torch.get_num_threads()
     if clipping.light(plan.divisor):
         torch.set_num_threads(max(1, threads - 1))  # one of them draws
@@ -170,17 +183,17 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
             ahead = min(block, plan.steps - done)
             if (unpaid := done + ahead - max(done, paid)) > 0:
                 on_block(unpaid)
-            noisy_loss = 0.0
+            noisy = np.zeros(WATCHED)
             for number in range(done + 1, done + ahead + 1):
-                drawn, shares, noise = draws.of(number)  # 1. (b,) indexes; and for 5. (P + 1,)
+                drawn, shares, noise = draws.of(number)  # 1. (b,) indexes; and for 5. (P + 3,)
                 clipped = clipping.sum(features[drawn], labels[drawn], shares)  # 2. 3. 4.
-                mean = (clipped.gradient + noise[1:]) / plan.divisor  # 6. float64 until here
-                noisy_loss += (clipped.loss + float(noise[0])) / loss_unit
+                mean = (clipped.gradient + noise[WATCHED:]) / plan.divisor  # 6. float64 until here
+                noisy += clipped.watched + noise[:WATCHED]
                 state.step(number, mean)  # 7.
             done += ahead
             state.check()
-            sigma = plan.noise_multiplier * plan.max_grad_norm / loss_unit / math.sqrt(ahead)
-            curve.append(Progress(done, plan.steps, noisy_loss / ahead, sigma))
+            sigma = plan.noise_multiplier * plan.max_grad_norm / math.sqrt(ahead)
+            curve.append(_progress(done, plan.steps, noisy / ahead / figures, sigma / figures))
             on_kept(partial(state.snapshot, tuple(curve)))
             on_progress(curve[-1])
     finally:
@@ -188,6 +201,24 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         draws.close()
         clipping.close()
     return Trained(state.result(), done, done < plan.steps, tuple(curve))
+
+
+def _progress(
+    step: int, steps: int, means: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]
+) -> Progress:
+    """A point of the curves from (3,) noisy means and the deviations of their noise."""
+    loss, clip_fraction, gradient_norm = means.tolist()
+    loss_error, clip_fraction_error, gradient_norm_error = errors.tolist()
+    return Progress(
+        step,
+        steps,
+        loss,
+        loss_error,
+        clip_fraction,
+        clip_fraction_error,
+        gradient_norm,
+        gradient_norm_error,
+    )
 
 
 def _check(features: torch.Tensor, labels: torch.Tensor, plan: Plan, units: Units | None) -> None:

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from django.conf import settings
 from django.utils import timezone
 
 from audit.canonical import digest
@@ -30,8 +31,13 @@ def register() -> None:
     approvals.register_effect(ProposalKind.MODEL_RETRAINING, approvals.Effect(apply=_retrain))
     approvals.register_effect(ProposalKind.MODEL_ROLLBACK, approvals.Effect(apply=_roll_back))
     rounds.register_round("watched", WATCH_EVERY, _watch)
-    leases.register_job(TRAIN, leases.Work(send=_send, run=_work))
+    leases.register_job(TRAIN, leases.Work(send=_send, run=_work, at_once=_runs_per_tenant))
     leases.register_job(EXAMINE, leases.Work(send=_send_examination, run=_examine))
+
+
+def _runs_per_tenant() -> int:
+    limit: int = settings.TRAINING_RUNS_PER_TENANT
+    return limit
 
 
 # The work itself imports torch and polars: only who does it pays for that.

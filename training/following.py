@@ -7,7 +7,7 @@ from typing import Any, Final
 from audit.canonical import decimal
 from governance import approvals
 from governance.permissions import ProposalKind
-from training import ledger
+from training import costs, ledger
 from training.errors import RunFailedError
 from training.models import Budget, Guarantee, ModelVersion, Run, RunState
 
@@ -18,9 +18,10 @@ _PAUSE: Final = 0.3
 def told(run: Run) -> dict[str, Any]:
     """A run as commands print it.
 
-    Keys: run, model, version (None until it finished), state, attempt, guarantee, proposal (None
-    unless it waits for approval), epsilon_asked, epsilon_spent (this attempt alone), epsilon_left
-    and epsilon_spent_dataset (the dataset's budget now), delta, steps, auroc, error.
+    Keys: run, model, version (None until it finished), state, priority, attempt, guarantee,
+    proposal (None unless it waits for approval), epsilon_asked, epsilon_spent (this attempt alone),
+    epsilon_left and epsilon_spent_dataset (the dataset's budget now), delta, steps, auroc, seconds
+    and cost (of all attempts until now; cost by currency), error.
     """
     budget = Budget.objects.filter(dataset_id=run.version.dataset_id).first()
     version = ModelVersion.objects.filter(run=run).first()
@@ -29,6 +30,7 @@ def told(run: Run) -> dict[str, Any]:
         "model": run.model_name,
         "version": None if version is None else version.number,
         "state": run.state,
+        "priority": run.priority,
         "attempt": run.attempt,
         "guarantee": run.guarantee,
         "proposal": _waits_for(run),
@@ -36,6 +38,7 @@ def told(run: Run) -> dict[str, Any]:
         "steps": ledger.line(run).steps,
         "auroc": None if version is None else version.card["evaluation"]["auroc"]["value"],
         "error": run.error_code or None,
+        **costs.taken(run).as_dict(),
     }
     if budget is not None:
         shown = ledger.statement(budget)
@@ -51,6 +54,11 @@ def told(run: Run) -> dict[str, Any]:
     return result
 
 
+def _share(value: float | None) -> str:
+    """A noisy share as a whole percentage within its range."""
+    return "–" if value is None else f"{100 * min(1.0, max(0.0, value)):.0f} %"
+
+
 def _waits_for(run: Run) -> str | None:
     if run.state != RunState.AWAITING_APPROVAL:
         return None
@@ -61,8 +69,16 @@ def _waits_for(run: Run) -> str | None:
     return None if proposal is None else str(proposal.id)
 
 
-def wait(run: Run, *, seconds: float, say: Callable[[str], None]) -> Run:
+def wait(
+    run: Run,
+    *,
+    seconds: float,
+    say: Callable[[str], None],
+    meanwhile: Callable[[], None] | None = None,
+) -> Run:
     """Wait until a run ends or needs an approval, telling of its progress.
+
+    `meanwhile` is called before each pause.
 
     Raises:
         RunFailedError: it failed or was cancelled, with its code; or `run.wait_over`.
@@ -76,7 +92,7 @@ def wait(run: Run, *, seconds: float, say: Callable[[str], None]) -> Run:
             f"{run.state}"
             if point is None
             else f"{run.state}: step {point.step}/{point.steps}, ε {point.epsilon:.3f} so far, "
-            f"loss {point.loss:.3f} (noised)"
+            f"loss {point.loss:.3f}, {_share(point.clip_fraction)} clipped (noised)"
         )
         if line != seen:
             say(line)
@@ -87,4 +103,6 @@ def wait(run: Run, *, seconds: float, say: Callable[[str], None]) -> Run:
             return run
         if time.monotonic() > until:
             raise RunFailedError("the run has not ended yet: it goes on", code="run.wait_over")
+        if meanwhile is not None:
+            meanwhile()
         time.sleep(_PAUSE)

@@ -68,22 +68,29 @@ def budget_of(dataset: Dataset) -> Budget:
     budget: Budget
     budget, _ = Budget.objects.select_for_update().get_or_create(
         dataset=dataset,
-        defaults={
-            "tenant_id": dataset.tenant_id,
-            "epsilon_cap": Decimal(str(settings.DEFAULT_EPSILON_CAP)),
-            "delta": Decimal(exact(settings.DEFAULT_DELTA)),
-            "unit": PrivacyUnit(protects(dataset).value),
-        },
+        defaults={"tenant_id": dataset.tenant_id, **_first_limits(dataset)},
     )
     return budget
 
 
 def protects(dataset: Dataset) -> Unit:
     """Whom a dataset's budget protects, or would if it had one."""
-    budget = Budget.objects.filter(dataset=dataset).first()
-    if budget is not None:
-        return Unit(budget.unit)
-    return Unit.SUBJECT if dataset.subject_column else Unit.RECORD
+    return Unit(budget_seen(dataset).unit)
+
+
+def budget_seen(dataset: Dataset) -> Budget:
+    """The budget of a dataset, to look at; one that is not stored, where it has none yet."""
+    found: Budget | None = Budget.objects.filter(dataset=dataset).first()
+    return found or Budget(dataset=dataset, tenant_id=dataset.tenant_id, **_first_limits(dataset))
+
+
+def _first_limits(dataset: Dataset) -> dict[str, Any]:
+    """The cap, δ and unit that a budget begins with."""
+    return {
+        "epsilon_cap": Decimal(str(settings.DEFAULT_EPSILON_CAP)),
+        "delta": Decimal(exact(settings.DEFAULT_DELTA)),
+        "unit": PrivacyUnit.SUBJECT if dataset.subject_column else PrivacyUnit.RECORD,
+    }
 
 
 def accounts(budget: Budget) -> dict[tuple[UUID, int], Account]:
@@ -146,6 +153,12 @@ def check_fits(budget: Budget, charges: Sequence[Charge]) -> None:
     due = [charge for other in accounts(budget).values() for charge in other.due]
     if charges and not cost([*due, *charges], float(budget.delta)) <= cap:
         raise BudgetError("the dataset's privacy budget does not allow this run any more")
+
+
+def left_after(budget: Budget, charges: Sequence[Charge]) -> float:
+    """ε that would be left once these were reserved as well; below 0, they do not fit."""
+    due = [charge for other in accounts(budget).values() for charge in other.due]
+    return float(budget.epsilon_cap) - cost([*due, *charges], float(budget.delta))
 
 
 def reserve(budget: Budget, run: Run, attempt: int, charges: Sequence[Charge]) -> None:

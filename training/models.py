@@ -76,6 +76,19 @@ class RunState(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
+class Priority(models.TextChoices):
+    """Which of the waiting runs is taken first; of two alike, the older."""
+
+    LOW = "low", _("low")
+    NORMAL = "normal", _("normal")
+    HIGH = "high", _("high")  # the tenant admin's to give
+
+    @property
+    def rank(self) -> int:
+        """As its job carries it: the higher is taken first."""
+        return list(Priority).index(self) - 1
+
+
 class Run(TenantOwned):
     """One request to train: its frozen configuration, its state, its attempts."""
 
@@ -89,8 +102,12 @@ class Run(TenantOwned):
     epsilon = models.DecimalField(_("ε asked"), max_digits=12, decimal_places=6)
     config = models.BinaryField()  # canonical JSON of training.config.TrainingConfig
     config_digest = models.CharField(_("configuration digest"), max_length=64)
+    # Changed by `training.states.move` alone; a trigger refuses every change that is not legal.
     state = models.CharField(_("state"), max_length=20, choices=RunState.choices)
     queue = models.CharField(_("queue"), max_length=20, default="train.cpu")
+    priority = models.CharField(
+        _("priority"), max_length=10, choices=Priority.choices, default=Priority.NORMAL
+    )
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
     # The attempt whose steps the newest goes on from: all from here on share a secret and a plan.
     since = models.PositiveIntegerField(default=1)
@@ -186,8 +203,32 @@ class Checkpoint(TenantOwned):
         return f"{self.run_id} · {self.since} · {self.step}"
 
 
+class Effort(TenantOwned):
+    """What an ended attempt took: time under a lease, and its price at that time."""
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="efforts")
+    attempt = models.PositiveIntegerField(_("attempt"))
+    queue = models.CharField(_("queue"), max_length=20)
+    seconds = models.FloatField(_("seconds worked"))
+    price = models.DecimalField(_("price of an hour"), max_digits=12, decimal_places=4)
+    cost = models.DecimalField(_("cost"), max_digits=18, decimal_places=6)
+    currency = models.CharField(_("currency"), max_length=3)
+    written_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["attempt"]
+        constraints = [models.UniqueConstraint(fields=["run", "attempt"], name="effort_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} · {self.attempt} · {self.seconds:.0f} s"
+
+
 class RunPoint(TenantOwned):
-    """One point of a run's live curves: bookkeeping, not evidence."""
+    """One point of a run's live curves: bookkeeping, not evidence.
+
+    What is measured of records was noised inside the charged mechanism; `…_error` is the standard
+    deviation of that noise. Points that were drawn before these figures were released have none.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="points")
     attempt = models.PositiveIntegerField()
@@ -195,6 +236,11 @@ class RunPoint(TenantOwned):
     steps = models.PositiveIntegerField()
     epsilon = models.FloatField()
     loss = models.FloatField(null=True)
+    loss_error = models.FloatField(null=True)
+    clip_fraction = models.FloatField(null=True)
+    clip_fraction_error = models.FloatField(null=True)
+    gradient_norm = models.FloatField(null=True)
+    gradient_norm_error = models.FloatField(null=True)
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -19,7 +19,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -44,6 +44,7 @@ from governance.vault import ObjectWriter, discard
 from training import checkpoints, ledger
 from training.accounting import PLD_LABEL, epsilon, rdp_of
 from training.actions.attempts import Made, begin_run, finish_run, stop_run
+from training.admission import TRAIN
 from training.artifacts import Artifact, from_bytes, to_bytes
 from training.backgrounds import ORIGIN, synthetic_background
 from training.bounds import buy_bounds
@@ -77,14 +78,29 @@ _log: Final = logging.getLogger(__name__)
 
 
 def work(job_id: UUID) -> None:
-    """Claim a run's job, carry its attempt out, and write down how it ended.
+    """Claim this run's job, carry its attempt out, and write down how it ended.
 
     Nothing is raised for what went wrong with the run: its state and the log say it. A job that
-    somebody else has, or that has ended, is left alone; a lost lease writes nothing more.
+    somebody else has, that has ended, or whose tenant is at its limit is left alone; a lost lease
+    writes nothing more.
     """
-    lease = leases.claim(job_id)
+    _carry_out(leases.claim(job_id), job_id)
+
+
+def work_next(job_id: UUID) -> None:
+    """As `work`, of the best job in the queue of this one: a message is a permission to work."""
+    _carry_out(leases.claim_next(job_id), job_id)
+
+
+def _carry_out(lease: Lease | None, job_id: UUID) -> None:
     if lease is None:
+        _log.info("job %s found nothing that may be done now", job_id)
         return
+    _attempt(lease)
+    leases.send_next(TRAIN)  # the place that is free now may be what another waited for
+
+
+def _attempt(lease: Lease) -> None:
     with tenant_scope(lease.tenant_id):
         run = Run.objects.select_related("version__dataset", "tenant").get(
             pk=lease.subject.partition(":")[2]
@@ -92,7 +108,7 @@ def work(job_id: UUID) -> None:
         try:
             _Attempt(run, lease).carry_out()
         except LostLeaseError:
-            _log.warning("job %s went to another worker", job_id)
+            _log.warning("job %s went to another worker", lease.job_id)
         except _Cancelled:
             _stop(run, lease, RunState.CANCELLED, "run.cancelled")
         except DomainError as error:
@@ -267,17 +283,18 @@ class _Attempt:
             self._kept_at = time.monotonic()
 
     def _draw(self, progress: Progress) -> None:
-        """A point of the live curves, once. Its loss was noised inside the charged mechanism."""
+        """A point of the live curves, once. It was noised inside the charged mechanism."""
+        point = asdict(progress)
+        step = point.pop("step")
         spent = rdp_of(self.plan.mechanisms(progress.step))
         RunPoint.objects.get_or_create(
             run=self.run,
             attempt=self.run.attempt,
-            step=progress.step,
+            step=step,
             defaults={
                 "tenant_id": self.run.tenant_id,
-                "steps": progress.steps,
                 "epsilon": epsilon(spent, self.config.delta),
-                "loss": progress.loss,
+                **point,
             },
         )
 

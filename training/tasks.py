@@ -1,7 +1,9 @@
 """The Celery tasks of the queues `train.cpu` and `train.gpu`: an id in, one piece of work done.
 
 It never retries itself: a second try is a new attempt with a new reservation, which a person asks
-for. A message delivered twice finds the job taken; one that was lost is sent again by the sweeper.
+for. A message is a permission to work: the worker takes the best job of the queue that may run now,
+which need not be the one that the message names. One too many finds nothing to do; one that was
+lost is sent again by the sweeper.
 """
 
 import logging
@@ -18,10 +20,10 @@ _log: Final = logging.getLogger(__name__)
 
 @shared_task(name="training.train", acks_late=True, max_retries=0)
 def train(job_id: str) -> None:
-    """Carry out a run's attempt, if nobody else has it."""
-    from training.pipeline import work  # noqa: PLC0415  # who sends the task need not load torch
+    """Carry out the attempt of a run that waits in the queue of this job."""
+    from training.pipeline import work_next  # noqa: PLC0415  # who sends need not load torch
 
-    work(UUID(job_id))
+    work_next(UUID(job_id))
 
 
 @shared_task(name="training.examine", acks_late=True, max_retries=0)

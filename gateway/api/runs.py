@@ -14,8 +14,16 @@ from gateway.idempotency import HEADER, check_header
 from governance.lookup import find
 from governance.models import Dataset, DatasetVersion
 from governance.permissions import Permission
-from training.actions.runs import cancel_run, request_run, retry_run
-from training.models import Guarantee, Run
+from training import costs, estimates
+from training.actions.runs import (
+    cancel_run,
+    estimate_run,
+    prioritize_run,
+    request_run,
+    retry_run,
+)
+from training.estimates import Basis
+from training.models import Effort, Guarantee, Priority, Run, RunPoint
 
 
 class RunShown(serializers.ModelSerializer[Run]):
@@ -27,9 +35,80 @@ class RunShown(serializers.ModelSerializer[Run]):
         model = Run
         fields = (
             "id", "version", "purpose", "target", "model_name", "guarantee", "epsilon", "config",
-            "config_digest", "state", "queue", "attempt", "plan", "error_code", "created_at",
-            "started_at", "ended_at",
+            "config_digest", "state", "queue", "priority", "attempt", "plan", "error_code",
+            "created_at", "started_at", "ended_at",
         )  # fmt: skip
+
+
+class PointShown(serializers.ModelSerializer[RunPoint]):
+    """A point of a run's curves; what is measured of records is noised, with its deviation."""
+
+    class Meta:
+        model = RunPoint
+        fields = (
+            "attempt", "step", "steps", "epsilon", "loss", "loss_error", "clip_fraction",
+            "clip_fraction_error", "gradient_norm", "gradient_norm_error", "at",
+        )  # fmt: skip
+
+
+class RunDetail(RunShown):
+    """With what it took until now: seconds under a lease, and money by currency."""
+
+    seconds = serializers.SerializerMethodField()
+    cost = serializers.SerializerMethodField()
+
+    class Meta(RunShown.Meta):
+        fields = (*RunShown.Meta.fields, "seconds", "cost")  # type: ignore[assignment]  # longer
+
+    def get_seconds(self, run: Run) -> str:
+        """Of every attempt; a running one until its last heartbeat."""
+        return str(costs.taken(run).as_dict()["seconds"])
+
+    def get_cost(self, run: Run) -> dict[str, str]:
+        """Currency to a decimal string."""
+        return costs.shown(costs.taken(run).cost)
+
+
+class EstimateShown(serializers.Serializer[Any]):
+    """What a request would take."""
+
+    guarantee = serializers.ChoiceField(Guarantee.choices)
+    epsilon_asked = serializers.CharField()
+    delta = serializers.CharField()
+    epsilon_left = serializers.CharField()
+    epsilon_left_after = serializers.CharField(help_text="Below 0, the request does not fit.")
+    fits = serializers.BooleanField()
+    needs_approval = serializers.BooleanField()
+    steps = serializers.IntegerField()
+    seconds = serializers.CharField()
+    basis = serializers.ChoiceField([basis.value for basis in Basis])
+    memory_bytes = serializers.IntegerField()
+    cost = serializers.CharField()
+    currency = serializers.CharField()
+
+
+class TotalShown(serializers.Serializer[Any]):
+    """What ended attempts took together; `model` is empty in a tenant's own line."""
+
+    tenant = serializers.CharField()
+    model = serializers.CharField()
+    currency = serializers.CharField()
+    runs = serializers.IntegerField()
+    seconds = serializers.CharField()
+    cost = serializers.CharField()
+
+
+class CostsShown(serializers.Serializer[Any]):
+    """Sums by model and by tenant."""
+
+    models = TotalShown(many=True)
+    tenants = TotalShown(many=True)
+
+
+class PriorityBody(Body):
+    """How urgent a run is."""
+
+    priority = serializers.ChoiceField(Priority.choices)
 
 
 class RunBody(Body):
@@ -42,13 +121,19 @@ class RunBody(Body):
     epsilon = serializers.CharField(max_length=40, help_text="ε for all that touches the data.")
     model = serializers.CharField(max_length=20, required=False)
     positive = serializers.CharField(max_length=100, required=False)
-    name = serializers.SlugField(max_length=80, required=False)
     guarantee = serializers.ChoiceField(Guarantee.choices, required=False)
     config = serializers.DictField(required=False)
     queue = serializers.CharField(max_length=20, required=False)
 
 
-@scoped_read(Run)
+class RequestBody(RunBody):
+    """What is asked of a dataset, under which name, and how urgent it is."""
+
+    name = serializers.SlugField(max_length=80, required=False)
+    priority = serializers.ChoiceField(Priority.choices, required=False)
+
+
+@scoped_read(Run, RunPoint, Effort)
 class Runs(Resource):
     """Runs of the caller's tenant."""
 
@@ -56,8 +141,14 @@ class Runs(Resource):
     requires = Permission.RUN_VIEW
     serializer_class = RunShown
 
+    @extend_schema(responses=RunDetail)
+    def retrieve(self, request: Request, pk: str) -> Response:  # noqa: ARG002  # DRF's signature
+        """One run, with what it took."""
+        self.allow(self.requires, self.kind)
+        return Response(RunDetail(self.one(pk)).data)
+
     @extend_schema(
-        request=RunBody,
+        request=RequestBody,
         responses={202: RunShown},
         parameters=[OpenApiParameter(HEADER, str, OpenApiParameter.HEADER)],
     )
@@ -65,13 +156,7 @@ class Runs(Resource):
     def create(self, request: Request) -> Response:
         """Ask for a run; it is queued, or waits for approval: look at `state`."""
         person = self.person
-        asked: dict[str, Any] = checked(RunBody, request)
-        dataset = find(person, Dataset, asked.pop("dataset"))
-        versions = DatasetVersion.objects.visible_to(person).filter(dataset=dataset)
-        if "version" in asked:
-            versions = versions.filter(number=asked.pop("version"))
-        newest = versions.order_by("-number").values_list("pk", flat=True).first()
-        version = find(person, DatasetVersion, "" if newest is None else str(newest))
+        version, asked = self._asked(checked(RequestBody, request))
         if HEADER in request.headers:
             asked["idempotency_key"] = check_header(request.headers[HEADER])
         run = request_run(person, version, **asked)
@@ -80,6 +165,49 @@ class Runs(Resource):
             status=status.HTTP_202_ACCEPTED,
             headers={"Location": f"/api/v1/runs/{run.id}"},
         )
+
+    def _asked(self, asked: dict[str, Any]) -> tuple[DatasetVersion, dict[str, Any]]:
+        """The version that a body names, and what it asks of it."""
+        dataset = find(self.person, Dataset, asked.pop("dataset"))
+        versions = DatasetVersion.objects.visible_to(self.person).filter(dataset=dataset)
+        if "version" in asked:
+            versions = versions.filter(number=asked.pop("version"))
+        newest = versions.order_by("-number").values_list("pk", flat=True).first()
+        named = "" if newest is None else str(newest)
+        return find(self.person, DatasetVersion, named), asked
+
+    @extend_schema(request=RunBody, responses=EstimateShown)
+    @route(detail=False, methods=["post"])
+    @binds_action(estimate_run)
+    def estimate(self, request: Request) -> Response:
+        """What a request would take: ε, time, memory, money. Nothing is asked for."""
+        version, asked = self._asked(checked(RunBody, request))
+        judged = estimate_run(self.person, version, **asked)
+        return Response(estimates.estimate(judged).as_dict())
+
+    @extend_schema(responses=CostsShown)
+    @route(detail=False, methods=["get"], pagination_class=None)
+    def costs(self, request: Request) -> Response:  # noqa: ARG002  # DRF's signature
+        """What ended attempts took: by model of the caller's tenant, and by tenant."""
+        person = self.person
+        self.allow(Permission.COST_VIEW, "cost")
+        return Response(costs.totals(person).as_dict())
+
+    @extend_schema(responses=PointShown(many=True))
+    @route(detail=True, methods=["get"], pagination_class=None)
+    def curve(self, request: Request, pk: str) -> Response:  # noqa: ARG002  # DRF's signature
+        """The points of every attempt, in order."""
+        self.allow(self.requires, self.kind)
+        return Response(PointShown(self.one(pk).points.all(), many=True).data)
+
+    @extend_schema(request=PriorityBody, responses=RunShown)
+    @route(detail=True, methods=["post"])
+    @binds_action(prioritize_run)
+    def prioritize(self, request: Request, pk: str) -> Response:
+        """Let a run that has not begun wait longer, or less."""
+        run: Run = self.one(pk)
+        wanted = checked(PriorityBody, request)
+        return Response(RunShown(prioritize_run(self.person, run, **wanted)).data)
 
     @extend_schema(request=None, responses=RunShown)
     @route(detail=True, methods=["post"])

@@ -1,5 +1,6 @@
 """Privacy budgets: what a dataset may still spend, and what each run cost."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -18,7 +19,8 @@ from governance import approvals
 from governance.permissions import Permission, ProposalKind
 from training import ledger
 from training.actions.budgets import propose_cap
-from training.models import Budget
+from training.ledger import AttemptCost, Statement
+from training.models import Budget, Effort
 
 
 @admin.register(Budget)
@@ -57,12 +59,19 @@ class Budgets(Section):
         """Propose another cap."""
         return [self.button("<str:object_id>/propose/", self.propose, "propose")]
 
-    @scoped_read(Budget)
+    @scoped_read(Budget, Effort)
     def context(self, request: HttpRequest, row: Budget) -> dict[str, Any]:
         """The statement, and an open proposal."""
         proposal = approvals.latest(ProposalKind.EPSILON_CAP, row)
+        statement = ledger.statement(row)
         return {
-            "statement": ledger.statement(row),
+            "statement": statement,
+            "lines": _lines(row, statement),
+            "unprotected": {
+                line.run.removeprefix("run:"): line.model
+                for line in statement.attempts
+                if line.run in statement.unprotected
+            },
             "delta": f"{row.delta.normalize():f}",
             "decision": None if proposal is None else decision_on(proposal, person(request)),
             "cap_form": CapForm() if sees(request, Permission.BUDGET_PROPOSE) else None,
@@ -79,3 +88,27 @@ class Budgets(Section):
             lambda: propose_cap(person(request), budget.dataset, epsilon=wanted),
             gettext("The cap is proposed; officer and tenant admin decide."),
         )
+
+
+@dataclass(frozen=True)
+class Line:
+    """An attempt in the statement: its ε, and what it took once it has ended."""
+
+    cost: AttemptCost
+    effort: Effort | None
+
+    @property
+    def key(self) -> str:
+        """The run's id."""
+        return self.cost.run.removeprefix("run:")
+
+    @property
+    def reserved(self) -> float:
+        """ε that an open attempt may still spend: none, once it is closed."""
+        return max(0.0, self.cost.asked - self.cost.spent) if self.cost.open else 0.0
+
+
+def _lines(budget: Budget, statement: Statement) -> list[Line]:
+    efforts = Effort.objects.filter(run__version__dataset_id=budget.dataset_id)
+    took = {(f"run:{effort.run_id}", effort.attempt): effort for effort in efforts}
+    return [Line(one, took.get((one.run, one.attempt))) for one in statement.attempts]

@@ -16,7 +16,7 @@ from governance.tables.encoding import ACCEPTED
 from training.actions.examinations import DEFAULT_EPSILON, DEFAULT_SHADOWS
 from training.config import ModelKind
 from training.examination import ExaminationKind
-from training.models import Guarantee
+from training.models import Guarantee, Priority
 
 _MODELS: Final = {
     ModelKind.LINEAR.value: _("linear"),
@@ -242,6 +242,14 @@ class RunForm(forms.Form):
         choices=[("train.cpu", "CPU"), ("train.gpu", "GPU")],
         widget=widgets.UnfoldAdminSelectWidget(),
     )
+    priority = forms.ChoiceField(
+        label=_("Priority"),
+        choices=Priority.choices,
+        initial=Priority.NORMAL,
+        required=False,
+        widget=widgets.UnfoldAdminSelectWidget(),
+        help_text=_("Of waiting runs the most urgent is taken first. High is the tenant admin's."),
+    )
 
     def __init__(
         self,
@@ -282,6 +290,14 @@ class ExaminationForm(forms.Form):
             "For the likelihood ratio attack alone, which is only made on public rows or where two "
             "people waived the guarantee."
         ),
+    )
+
+
+class PriorityForm(forms.Form):
+    """How urgent a run is."""
+
+    priority = forms.ChoiceField(
+        label=_("Priority"), choices=Priority.choices, widget=widgets.UnfoldAdminSelectWidget()
     )
 
 

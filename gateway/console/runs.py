@@ -1,6 +1,7 @@
 """Training runs: asked for, followed, stopped, tried again."""
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -10,11 +11,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
+from audit.canonical import digest
 from audit.errors import DomainError
 from gateway.bindings import binds_action, scoped_read
 from gateway.console import charts, words
 from gateway.console.access import check, person, sees
-from gateway.console.forms import RunForm
+from gateway.console.forms import PriorityForm, RunForm
 from gateway.console.proposals import decision_on
 from gateway.console.sections import Section
 from gateway.console.sentences import sentence
@@ -22,12 +24,33 @@ from governance import approvals
 from governance.lookup import find
 from governance.models import Dataset, DatasetVersion, Job, PurposeGrant
 from governance.permissions import Permission
-from training import ledger
-from training.actions.runs import ENDED, cancel_run, request_run, retry_run
+from training import costs, ledger
+from training.actions.curves import export_curves
+from training.actions.runs import (
+    ENDED,
+    cancel_run,
+    estimate_run,
+    prioritize_run,
+    request_run,
+    retry_run,
+)
 from training.admission import approval_needed
-from training.models import Budget, BudgetEntry, Checkpoint, Guarantee, Run, RunState
+from training.estimates import Estimate, estimate
+from training.models import (
+    Budget,
+    BudgetEntry,
+    Checkpoint,
+    Guarantee,
+    Priority,
+    Run,
+    RunPoint,
+    RunState,
+)
 
+# Fields of the form that an estimate follows from; the others are a name and a place in line.
+_ESTIMATED: Final = ("target", "positive", "purpose", "epsilon", "model", "guarantee", "queue")
 _OPEN = {RunState.AWAITING_APPROVAL, RunState.QUEUED, RunState.RUNNING}
+_WAITING = {RunState.AWAITING_APPROVAL, RunState.QUEUED}
 _MOVING = {RunState.QUEUED, RunState.RUNNING}
 
 
@@ -40,10 +63,11 @@ class Runs(Section):
     title = _("Runs")
     related: ClassVar[tuple[str, ...]] = ("version__dataset", "requested_by")
     list_display = (
-        "model_name", "shown_state", "version", "target", "epsilon", "guarantee", "attempt",
-        "requested_by", "created_at",
+        "model_name", "shown_state", "version", "target", "epsilon", "guarantee", "priority",
+        "attempt", "requested_by", "created_at",
     )  # fmt: skip
-    list_filter = ("state", "guarantee")
+    list_filter = ("state", "guarantee", "priority")
+    change_list_template = "console/runs.html"
     search_fields = ("model_name",)
     ordering = ("-created_at",)
 
@@ -53,11 +77,13 @@ class Runs(Section):
         return run.state, str(RunState(run.state).label)
 
     def doors(self) -> list[URLPattern]:
-        """Request, cancel, retry."""
+        """Request, cancel, retry, prioritize, download."""
         return [
             self.form_door("request/", self.request_run, "request"),
             self.button("<str:object_id>/cancel/", self.cancel, "cancel"),
             self.button("<str:object_id>/retry/", self.retry, "retry"),
+            self.button("<str:object_id>/prioritize/", self.prioritize, "prioritize"),
+            self.button("<str:object_id>/curves/", self.curves, "curves"),
         ]
 
     def links(self, request: HttpRequest) -> list[tuple[str, str, str]]:
@@ -65,6 +91,12 @@ class Runs(Section):
         if not sees(request, Permission.RUN_REQUEST):
             return []
         return [(self.address("request"), gettext("Request a run"), "model_training")]
+
+    def list_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What runs took together, for whose role opens that."""
+        if not sees(request, Permission.COST_VIEW):
+            return {}
+        return {"totals": costs.totals(person(request))}
 
     @scoped_read(Run)
     def context(self, request: HttpRequest, row: Run) -> dict[str, Any]:
@@ -79,18 +111,7 @@ class Runs(Section):
             "error_sentence": sentence(row.error_code) if row.error_code else "",
             "point": points[-1] if points else None,
             "steps": steps,
-            "loss_chart": charts.line(
-                [(point.step, point.loss) for point in points if point.loss is not None],
-                steps=steps,
-                zero=False,
-            ),
-            "epsilon_chart": charts.line(
-                [(0, 0.0), *((point.step, point.epsilon) for point in points)],
-                steps=steps,
-                zero=True,
-            )
-            if row.guarantee == Guarantee.DP and points
-            else None,
+            "charts": _charts(row, points, steps),
             "config": sorted(row.config_json().items()),
             "ledger": BudgetEntry.objects.filter(run=row).order_by("attempt", "sequence"),
             "costs": _costs(row),
@@ -100,11 +121,16 @@ class Runs(Section):
             "may_cancel": row.state in _OPEN and sees(request, Permission.RUN_CANCEL),
             "kept_step": _kept_step(row),
             "may_retry": row.state in ENDED and sees(request, Permission.RUN_REQUEST),
+            "taken": costs.taken(row),
+            "efforts": {effort.attempt: effort for effort in row.efforts.all()},
+            "priority_form": PriorityForm(initial={"priority": row.priority})
+            if row.state in _WAITING and sees(request, Permission.RUN_PRIORITIZE)
+            else None,
         }
 
-    @binds_action(request_run)
+    @binds_action(request_run, estimate_run)
     def request_run(self, request: HttpRequest) -> HttpResponse:
-        """Show the form; ask for a run."""
+        """Show the form; tell what that would take; ask for exactly what was estimated."""
         check(request, Permission.RUN_REQUEST, self.kind)
         offered = _offered(request)
         if request.method != "POST":
@@ -113,24 +139,65 @@ class Runs(Section):
         form = RunForm(request.POST, **offered)
         if not form.is_valid():
             return self._request_page(request, form)
-        said = dict(form.cleaned_data)
+        asked = {**form.cleaned_data, "priority": form.cleaned_data["priority"] or Priority.NORMAL}
+        said = digest({name: str(value) for name, value in asked.items()})
         try:
-            version = find(person(request), DatasetVersion, said.pop("version"))
-            run = request_run(person(request), version, **said)
+            version = find(person(request), DatasetVersion, asked.pop("version"))
+            if request.POST.get("estimated") != said:
+                judged = estimate_run(
+                    person(request), version, **{name: asked[name] for name in _ESTIMATED}
+                )
+                return self._request_page(request, form, found=estimate(judged), estimated=said)
+            run = request_run(person(request), version, **asked)
         except DomainError as error:
             return self._request_page(request, form, error)
         return redirect(self.address("change", run.pk))
 
     def _request_page(
-        self, request: HttpRequest, form: RunForm, error: DomainError | None = None
+        self,
+        request: HttpRequest,
+        form: RunForm,
+        error: DomainError | None = None,
+        *,
+        found: Estimate | None = None,
+        estimated: str = "",
     ) -> HttpResponse:
+        confirm = found is not None and found.fits
         return self.form_page(
             request,
             gettext("Request a run"),
             form,
             error,
-            submit=gettext("Request"),
-            icon="model_training",
+            submit=gettext("Request") if confirm else gettext("Estimate"),
+            icon="model_training" if confirm else "calculate",
+            estimate=found,
+            estimated=estimated if confirm else "",
+        )
+
+    @binds_action(prioritize_run)
+    def prioritize(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Let a run wait longer, or less."""
+        run: Run = self.one(request, object_id)
+        wanted = request.POST.get("priority", "")
+        return self.act(
+            request,
+            run,
+            lambda: prioritize_run(person(request), run, priority=wanted),
+            gettext("The run has another priority."),
+        )
+
+    @binds_action(export_curves)
+    def curves(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The curves as a file for TensorBoard."""
+        run: Run = self.one(request, object_id)
+        try:
+            made = export_curves(person(request), run)
+        except DomainError as error:
+            return self.page(request, run, error)
+        return HttpResponse(
+            made.content,
+            content_type="application/octet-stream",
+            headers={"Content-Disposition": f'attachment; filename="{made.name}"'},
         )
 
     @binds_action(cancel_run)
@@ -151,6 +218,36 @@ class Runs(Section):
             lambda: retry_run(person(request), run),
             gettext("A new attempt begins, with a reservation for what is not paid yet."),
         )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A chart and its caption."""
+
+    caption: str
+    chart: charts.Chart
+
+
+def _charts(run: Run, points: list[RunPoint], steps: int) -> list[Curve]:
+    """The live curves of the newest attempt, as far as they have two points."""
+    measured = [
+        (gettext("Loss over steps (noised)"), "loss", False),
+        (gettext("Share of records clipped (noised)"), "clip_fraction", False),
+        (gettext("Gradient norm, capped at 2C (noised)"), "gradient_norm", False),
+    ]
+    if run.guarantee == Guarantee.DP:
+        measured.append((gettext("ε spent over steps"), "epsilon", True))
+    found = []
+    for caption, figure, zero in measured:
+        drawn = [
+            (point.step, value) for point in points if (value := getattr(point, figure)) is not None
+        ]
+        if zero and drawn:
+            drawn.insert(0, (0, 0.0))
+        chart = charts.line(drawn, steps=steps, zero=zero)
+        if chart is not None:
+            found.append(Curve(caption, chart))
+    return found
 
 
 def _kept_step(run: Run) -> int | None:

@@ -132,6 +132,7 @@ SPECTACULAR_SETTINGS = {
         "Guarantee": "training.models.Guarantee",
         "Feature": "gateway.models.Feature",
         "ModelState": "training.models.ModelState",
+        "RunState": "training.models.RunState",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -200,6 +201,10 @@ FEEDBACK_DAYS: int
 WATCH_WINDOW_HOURS: int
 WATCH_SMALLEST: int
 WATCH_ACCURACY_SHARE: float
+TRAINING_RUNS_PER_TENANT: int
+COST_CPU_HOUR: Decimal
+COST_GPU_HOUR: Decimal
+COST_CURRENCY: str
 SOURCES: dict[str, Any]
 RELEASE_K: dict[str, int]
 RELEASE_L: int
@@ -241,6 +246,10 @@ def derive(env: Environment) -> dict[str, Any]:
         "WATCH_WINDOW_HOURS": env.watch_window_hours,
         "WATCH_SMALLEST": env.watch_smallest,
         "WATCH_ACCURACY_SHARE": env.watch_accuracy_share,
+        "TRAINING_RUNS_PER_TENANT": env.training_runs_per_tenant,
+        "COST_CPU_HOUR": env.cost_cpu_hour,
+        "COST_GPU_HOUR": env.cost_gpu_hour,
+        "COST_CURRENCY": env.cost_currency,
         "RELEASE_K": {
             "internal": env.release_k_internal,
             "external": env.release_k_external,

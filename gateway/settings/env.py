@@ -70,6 +70,11 @@ class Environment(BaseSettings):
     watch_window_hours: int = Field(24, gt=0, le=24 * 90)
     watch_smallest: int = Field(200, ge=50)
     watch_accuracy_share: float = Field(0.9, gt=0, le=1)
+    training_runs_per_tenant: int = Field(2, gt=0)
+    # What an hour of a worker costs the house; 0 where it does not reckon in money.
+    cost_cpu_hour: Decimal = Field(Decimal(0), ge=0, lt=10**6, decimal_places=4)
+    cost_gpu_hour: Decimal = Field(Decimal(0), ge=0, lt=10**6, decimal_places=4)
+    cost_currency: str = Field("EUR", pattern=r"^[A-Z]{3}$")
     # How well rows must hide people, by who receives them: the product's figures, or stricter ones.
     release_k_internal: int = Field(5, ge=5)
     release_k_external: int = Field(11, ge=11)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from django import template
@@ -128,9 +129,9 @@ def error_sentence(code: str) -> str:
 
 
 @register.filter
-def duration(seconds: int) -> str:
+def duration(seconds: float) -> str:
     """Seconds as `h:mm:ss`, or `m:ss`."""
-    return following.duration(seconds)
+    return following.duration(round(seconds))
 
 
 @register.filter
@@ -155,6 +156,14 @@ def stage_word(value: str) -> str:
 def outcome_word(value: str) -> str:
     """How an operation ended, in words."""
     return words.word(words.OUTCOMES, value)
+
+
+@register.filter
+def money(amount: Decimal, currency: str) -> str:
+    """A sum with its currency; nothing, where the house does not reckon in money."""
+    if not amount:
+        return "–"
+    return f"{amount:,.2f} {currency}" if amount >= Decimal("0.01") else f"< 0.01 {currency}"
 
 
 @register.filter

@@ -28,6 +28,7 @@ class Job(TenantOwned):
     subject = models.CharField(_("subject"), max_length=100)
     argument = models.CharField(_("argument"), max_length=40, blank=True)  # which part of it
     queue = models.CharField(_("queue"), max_length=20)
+    priority = models.SmallIntegerField(_("priority"), default=0)  # the higher is taken first
     state = models.CharField(
         _("state"), max_length=10, choices=JobState.choices, default=JobState.WAITING
     )
@@ -41,6 +42,8 @@ class Job(TenantOwned):
     all_units = models.BigIntegerField(_("of"), default=0)
     error_code = models.CharField(_("error"), max_length=80, blank=True)
     cancel_asked = models.BooleanField(_("cancel asked"), default=False)
+    # By workers before the one that holds it, each until its last heartbeat; by all, once ended.
+    worked_seconds = models.FloatField(_("seconds worked"), default=0.0)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
@@ -49,7 +52,10 @@ class Job(TenantOwned):
         verbose_name = _("job")
         verbose_name_plural = _("jobs")
         ordering = ["-created_at"]
-        indexes = [models.Index(fields=["state", "leased_until"], name="job_due")]
+        indexes = [
+            models.Index(fields=["state", "leased_until"], name="job_due"),
+            models.Index(fields=["kind", "queue", "state"], name="job_next"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} · {self.state}"

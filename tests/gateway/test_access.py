@@ -146,6 +146,7 @@ READS: dict[str, set[str]] = {
     "receipts/{prediction}": {"customer", "key"},
     "runs": ALL - {"platform"} | {"customer"},
     "runs/{run}": ALL - {"platform"},
+    "runs/{run}/curve": ALL - {"platform"},
     "tenants": {"officer", "auditor", "owner", "platform", "customer"},
     "tenants/house": {"officer", "auditor", "owner", "platform"},
     "tenants/acme": {"platform", "customer"},
@@ -166,6 +167,7 @@ UNSEEN: dict[str, set[str]] = {
     "models/income/versions": {"customer", "key"},
     "receipts/{prediction}": {"officer", "auditor", "owner", "platform"},
     "runs/{run}": {"customer"},
+    "runs/{run}/curve": {"customer"},
     "tenants/house": {"customer"},
     "tenants/acme": {"officer", "auditor", "owner"},
 }
@@ -259,6 +261,7 @@ WRITES: list[tuple[str, Any, dict[str, int]]] = [
     # A finished run is neither stopped nor tried again: who may ask is told so.
     ("runs/{run}/cancel", None, {"officer": 409, "engineer": 409, "owner": 409, "platform": 409}),
     ("runs/{run}/retry", None, {"engineer": 409}),
+    ("runs/{run}/prioritize", {"priority": "high"}, {"owner": 409}),
     ("audit/bundles", {}, {"officer": 422, "auditor": 422, "owner": 422, "customer": 422}),
 ]
 

@@ -21,7 +21,7 @@ from tests.factories.training import ASKED, DECLARATIONS, PURPOSE, approve, ask,
 from training import ledger
 from training.actions.attempts import begin_run, finish_run, stop_run
 from training.actions.budgets import propose_cap
-from training.actions.runs import cancel_run, request_run, retry_run
+from training.actions.runs import cancel_run, prioritize_run, request_run, retry_run
 from training.models import Budget, BudgetEntry, Model, Run, RunState
 from training.write_ahead import write_ahead
 
@@ -429,11 +429,46 @@ def test_what_the_state_does_not_allow(
 ) -> None:
     run = ask(house, make_version(house))
     with tenant_scope(house.id):
-        Run.objects.filter(pk=run.pk).update(state=state)
+        for before in (RunState.RUNNING, state) if state != run.state else ():
+            Run.objects.filter(pk=run.pk).update(state=before)
         with pytest.raises(DomainError) as caught:
             act(house, run)
     assert caught.value.stable_code == "run.state"
     assert caught.value.kind is Kind.CONFLICT
+
+
+def test_a_priority_goes_with_the_job_and_may_change_until_it_begins(house: House) -> None:
+    run = ask(house, make_version(house), priority="low")
+    assert (run.priority, jobs()[0].priority) == ("low", -1)
+    with tenant_scope(house.id):
+        prioritize_run(house.owner, run, priority="high")
+        assert (fresh(run).priority, jobs()[0].priority) == ("high", 1)
+        outcome, _, facts = told("run.prioritized")
+        assert (outcome, facts["priority"], facts["before"]) == ("done", "high", "low")
+        assert leases.claim(jobs()[0].id) is not None
+        Run.objects.filter(pk=run.pk).update(state=RunState.RUNNING)
+        with pytest.raises(DomainError) as caught:
+            prioritize_run(house.owner, run, priority="low")
+    assert caught.value.stable_code == "run.state"
+    assert jobs()[0].priority == 1
+
+
+@pytest.mark.parametrize(
+    ("priority", "code"),
+    [("high", "permission.role_missing"), ("urgent", "run.priority_invalid")],
+)
+def test_what_priority_an_engineer_may_not_ask_for(house: House, priority: str, code: str) -> None:
+    version = make_version(house)
+    with pytest.raises(DomainError) as caught:
+        ask(house, version, priority=priority)
+    assert caught.value.stable_code == code
+    assert nothing_written()
+
+
+def test_who_leads_and_trains_may_ask_for_a_high_one(house: House) -> None:
+    bind(house.user(house.engineer), house.tenant, Role.TENANT_ADMIN)
+    assert ask(house, make_version(house), priority="high").priority == "high"
+    assert jobs()[0].priority == 1
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.API_CLIENT])

@@ -21,7 +21,7 @@ SPEC: Final = FeatureSpec(
 SNAPSHOT: Final = Snapshot(
     20,
     {"network/0.weight": torch.tensor([[0.1, -3e-38]]), "average/count": torch.tensor(3)},
-    (Progress(20, 45, 0.6931471805599453, 0.01),),
+    (Progress(20, 45, 0.6931471805599453, 0.01, 0.25, 0.02, 1 / 3, 0.03),),
 )
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.factories.engine import CLIP, clipped, naive_sum, records
-from training.clipping import ClippingPass, ClosedForm, Hooked, clipping_pass
+from training.clipping import WATCHED, ClippingPass, ClosedForm, Hooked, clipping_pass
+from training.config import CLIP_SHARE, GRADIENT_SHARE, LOSS_SHARE, NORM_SHARE
 from training.dpsgd import binary_loss
 from training.errors import EngineError
 from training.networks import Embeddings
@@ -323,6 +324,43 @@ def test_a_non_finite_record_contributes_zero(make: Make, bad: float) -> None:
         assert np.linalg.norm(poisoned - clean) <= CLIP * (1 + 1e-6)
     else:
         np.testing.assert_allclose(poisoned, clean, rtol=1e-5, atol=1e-7)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cells=st.lists(
+        st.floats(width=32, allow_nan=True, allow_infinity=True) | st.floats(-9, 9, width=32),
+        min_size=6,
+        max_size=6,
+    ),
+    label=st.sampled_from([0.0, 1.0, -40.0, 1e30, math.nan]),
+    scale=st.sampled_from([1e-3, 1.0, 1e4]),
+)
+def test_no_record_adds_more_than_c_whatever_it_holds(
+    cells: list[float], label: float, scale: float
+) -> None:
+    """‖gradient‖² + loss² + clipped² + norm² ≤ C², and the gradient is left nearly all of C."""
+    model = network(5)
+    with torch.no_grad():
+        model.get_parameter("2.weight").mul_(scale)
+    row, target = torch.tensor([cells]), torch.tensor([label])
+    for make in (ClosedForm, Hooked):
+        vector = clipped(model, row, target, make=make)
+        assert np.isfinite(vector).all()
+        assert np.linalg.norm(vector) <= CLIP
+        assert (vector[:WATCHED] >= 0).all()
+    assert GRADIENT_SHARE >= 0.985
+
+
+def test_a_loud_record_fills_the_gradients_share() -> None:
+    model = network(5)
+    with torch.no_grad():
+        model.get_parameter("2.weight").mul_(1e3)
+    row, target = records(1, 6)
+    loss, indicator, norm, *gradient = clipped(model, row, target)
+    assert np.linalg.norm(gradient) == pytest.approx(GRADIENT_SHARE * CLIP, rel=1e-4)
+    assert (indicator, norm) == pytest.approx((CLIP_SHARE * CLIP, NORM_SHARE * CLIP))
+    assert 0 <= loss <= LOSS_SHARE * CLIP
 
 
 @both

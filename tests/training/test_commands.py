@@ -52,7 +52,7 @@ def test_the_whole_way_on_the_command_line(house: House) -> None:
     assert set(run) == {
         "run", "model", "version", "state", "attempt", "guarantee", "proposal", "epsilon_asked",
         "epsilon_spent", "epsilon_spent_dataset", "epsilon_left", "delta", "steps", "auroc",
-        "error",
+        "error", "priority", "seconds", "cost",
     }  # fmt: skip
     assert (run["state"], run["version"], run["model"]) == ("finished", 1, "people-income")
     assert (run["epsilon_asked"], run["steps"], run["delta"]) == ("1.000000", 45, "0.00001")
@@ -151,6 +151,64 @@ def test_cancel_and_retry(house: House) -> None:
     make_house("other")
     code, shown = command("cancel_run", str(run.id), who="other-engineer")
     assert (code, shown["code"]) == (2, "not_found")
+
+
+def test_an_estimate_is_printed_and_nothing_is_asked_for(house: House) -> None:
+    make_version(house)
+    code, said = train("--estimate")
+    assert code == 0
+    assert set(said) == {
+        "guarantee", "epsilon_asked", "delta", "epsilon_left", "epsilon_left_after", "fits",
+        "needs_approval", "steps", "seconds", "basis", "memory_bytes", "cost", "currency",
+    }  # fmt: skip
+    assert (said["steps"], said["fits"], said["basis"]) == (45, True, "timed_here")
+    with tenant_scope(house.id):
+        assert not Run.objects.exists()
+    code, error = train("--estimate", epsilon="11")
+    assert (code, error["code"]) == (3, "budget.over_cap")
+
+
+def test_a_priority_is_asked_for_and_changed(house: House) -> None:
+    make_version(house)
+    code, run = train("--priority", "low")
+    assert (code, run["priority"]) == (0, "low")
+    code, error = train("--priority", "high")
+    assert (code, error["code"]) == (3, "permission.role_missing")
+    change = ("prioritize_run", run["run"], "--priority", "high")
+    code, error = command(*change, who="house-engineer")
+    assert (code, error["code"]) == (3, "permission.role_missing")
+    code, run = command(*change, who="house-tenant_admin")
+    assert (code, run["priority"]) == (0, "high")
+    make_house("other")
+    code, error = command(*change, who="other-tenant_admin")
+    assert (code, error["code"]) == (2, "not_found")
+    with across_tenants(reason="a test looks"):
+        assert Job.objects.get().priority == 1
+
+
+def test_here_a_run_waits_for_its_turn(house: House, settings: Any) -> None:
+    settings.TRAINING_RUNS_PER_TENANT = 1
+    version = make_version(house)
+    held = ask(house, version)
+    with across_tenants(reason="a test looks"):
+        lease = leases.claim(Job.objects.get(subject=held.reference).id)
+    assert lease is not None
+    code, error = train("--here", "--timeout", "0")
+    assert (code, error["code"]) == (4, "run.wait_over")
+    with tenant_scope(house.id):
+        assert Run.objects.exclude(pk=held.pk).get().state == RunState.QUEUED
+
+
+def test_what_training_took_is_summed(house: House) -> None:
+    model = trained(house, make_version(house), model="linear", config={"steps": 3})
+    code, said = command("training_costs", who="house-engineer")
+    assert code == 0
+    (by_model,), (by_tenant,) = said["models"], said["tenants"]
+    assert set(by_model) == {"tenant", "model", "currency", "runs", "seconds", "cost"}
+    assert (by_model["model"], by_tenant["model"]) == (model.model.slug, "")
+    assert (by_tenant["tenant"], by_tenant["runs"]) == ("house", 1)
+    code, error = command("training_costs", who="house-steward")
+    assert (code, error["code"]) == (3, "permission.role_missing")
 
 
 def test_the_cap_is_proposed(house: House) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.factories.engine import CLIP, clipped, records
-from training.config import LOSS_CEILING, Guarantee, ModelKind, Optimizer, Plan, TrainingConfig
-from training.dpsgd import Progress, Snapshot, Trained, binary_loss, train
+from tests.factories.engine import CLIP, clipped, records, vector_of_one
+from training.clipping import WATCHED, watched_units
+from training.config import Guarantee, ModelKind, Optimizer, Plan, TrainingConfig
+from training.dpsgd import Progress, Snapshot, Trained, train
 from training.errors import EngineError
 from training.mechanisms import WHOLE
 from training.networks import build
@@ -105,7 +106,7 @@ def test_the_divisor_is_public() -> None:
     )
     start = build(chosen, 6)
     features, labels = records(120, 6)
-    total = clipped(start, features, labels)[1:]
+    total = clipped(start, features, labels)[WATCHED:]
     trained, _ = run(plan=plan, chosen=chosen, rows=120)
     before = torch.cat([p.detach().reshape(-1) for p in start.parameters()])
     after = torch.cat([value.reshape(-1) for value in trained.state.values()])
@@ -121,16 +122,24 @@ def test_noise_has_the_planned_size() -> None:
     assert float(moved.std()) == pytest.approx(3.0 * CLIP / plan.divisor, rel=0.05)
 
 
-def test_the_loss_curve_is_noisy_and_says_how_much() -> None:
+def test_the_curves_are_noisy_and_say_how_much() -> None:
     plan = a_plan(sampling=WHOLE, noise_multiplier=0.5, steps=40)
     still = config(hidden=(4,), learning_rate=1e-9, average_last=0.0)
     features, labels = records(200, 6)
-    losses_of_all = binary_loss(build(still, 6)(features), labels).detach()
-    exact = float(losses_of_all.clamp(max=LOSS_CEILING).mean())
+    ones = np.array(
+        [
+            vector_of_one(build(still, 6), x, y)[:WATCHED]
+            for x, y in zip(features, labels, strict=True)
+        ]
+    )
+    exact = (ones / watched_units(CLIP)).mean(axis=0)
     trained, _ = run(plan=plan, chosen=still, block=1)
-    losses = np.array([point.loss for point in trained.curve])
-    assert losses.std() == pytest.approx(trained.curve[0].loss_error, rel=0.4)
-    assert losses.mean() == pytest.approx(exact, abs=5 * trained.curve[0].loss_error / 6)
+    assert 0 < exact[1] < 1  # some are clipped, some are not
+    for true, figure in zip(exact, ("loss", "clip_fraction", "gradient_norm"), strict=True):
+        shown = np.array([getattr(point, figure) for point in trained.curve])
+        error = getattr(trained.curve[0], f"{figure}_error")
+        assert shown.std() == pytest.approx(error, rel=0.4), figure
+        assert shown.mean() == pytest.approx(true, abs=5 * error / 6), figure
 
 
 def test_averaging_is_the_mean_of_the_last_weights() -> None:

@@ -17,13 +17,14 @@ from governance.models import StoredObject
 from governance.models.jobs import JobState
 from governance.permissions import Permission
 from governance.rbac import SystemActor
-from training import ledger
+from training import costs, ledger
 from training.admission import check_purpose, check_quality, end, forget, locked
 from training.config import Plan
 from training.errors import RunStateError
 from training.mechanisms import exact
 from training.models import Checkpoint, Guarantee, Model, ModelVersion, Run, RunState
 from training.planning import check_unchanged
+from training.states import move
 
 # Ends after which going on makes sense: nothing of what was computed was at fault.
 GOES_ON: Final = frozenset(
@@ -64,9 +65,8 @@ def begin_run(
     check_purpose(run.version, run.purpose)
     check_unchanged(run)
     check_quality(run.version)
-    run.state = RunState.RUNNING
     run.started_at = run.started_at or timezone.now()
-    run.save(update_fields=["state", "started_at"])
+    move(run, RunState.RUNNING, "started_at")
     plan = Plan.from_dict(run.plan)
     record.facts(
         attempt=run.attempt,
@@ -107,7 +107,7 @@ def finish_run(
     """
     del actor
     run = locked(run, RunState.RUNNING)
-    lease.end(JobState.DONE)
+    effort = costs.write(run, lease.end(JobState.DONE))
     ledger.close(run, run.attempt)
     forget(run)
     model = Model.objects.select_for_update().get(tenant_id=run.tenant_id, slug=run.model_name)
@@ -141,6 +141,7 @@ def finish_run(
         model=version.reference,
         artifact=made.artifact_digest,
         auroc=decimal(made.auroc),
+        **costs.facts(effort),
         **figures,
     )
     return version
@@ -166,13 +167,16 @@ def stop_run(
     del actor
     run = locked(run, RunState.QUEUED, RunState.RUNNING)
     cancelled = state is RunState.CANCELLED
-    lease.end(JobState.CANCELLED if cancelled else JobState.FAILED, error_code=code)
+    ended = JobState.CANCELLED if cancelled else JobState.FAILED
+    effort = costs.write(run, lease.end(ended, error_code=code))
     ledger.close(run, run.attempt)
     if code not in GOES_ON:
         forget(run)
     end(run, state, code)
     steps = ledger.line(run).steps
-    record.facts(attempt=run.attempt, state=state.value, code=code, steps=steps)
+    record.facts(
+        attempt=run.attempt, state=state.value, code=code, steps=steps, **costs.facts(effort)
+    )
     if run.guarantee == Guarantee.DP:
         delta = float(run.version.dataset.budget.delta)
         record.facts(epsilon=decimal(ledger.spent_by(run, delta)))

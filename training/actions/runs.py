@@ -6,8 +6,7 @@ awaiting_approval ─► queued ─► running ─► finished
 """
 
 from collections.abc import Mapping
-from enum import Enum
-from typing import Final, TypeVar
+from typing import Final
 
 from django.utils import timezone
 from django.utils.text import slugify
@@ -16,7 +15,7 @@ from audit.canonical import canonical
 from audit.events import Event
 from audit.recording import Record, action
 from governance import approvals
-from governance.errors import InvalidError
+from governance.errors import InvalidError, RefusedError
 from governance.models import DatasetVersion, Job, Proposal
 from governance.models.jobs import JobState
 from governance.permissions import Permission
@@ -32,15 +31,12 @@ from training.admission import (
     end,
     locked,
 )
-from training.config import Guarantee as Promise
+from training.asking import Judged, judge, one_of
 from training.config import ModelKind
-from training.errors import BudgetError, ConfigError, RunRefusedError, RunStateError
+from training.errors import BudgetError, ConfigError, RunStateError
 from training.mechanisms import exact
-from training.models import Checkpoint, Guarantee, Model, Run, RunState
-from training.planning import Request, check_unchanged, is_public, parse_epsilon, prepare
-from training.units import Unit
-
-Choice = TypeVar("Choice", bound=Enum)
+from training.models import Checkpoint, Guarantee, Model, Priority, Run, RunState
+from training.planning import check_unchanged
 
 ENDED: Final = (RunState.FAILED, RunState.CANCELLED)
 
@@ -60,6 +56,7 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
     guarantee: str = Guarantee.DP.value,
     config: Mapping[str, object] | None = None,
     queue: str = QUEUES[0],
+    priority: str = Priority.NORMAL.value,
     idempotency_key: str = "",
 ) -> Run:
     """Ask for a run on a sealed version; it is queued, or waits for approval, or is refused.
@@ -77,6 +74,7 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
         guarantee: `dp`; `waived` needs two approvals, `public-data` a dataset declared public.
         config: fields of the training configuration out of `planning.CHOICES`.
         queue: `train.cpu` or `train.gpu`.
+        priority: `low`, `normal`; `high` for who may also prioritize runs.
         idempotency_key: the same key with the same request gives the same run.
 
     Raises:
@@ -88,40 +86,29 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
         BudgetError: `budget.over_cap`, `budget.exceeded`, `budget.unreachable`.
         RunStateError: `model.name_taken`, `run.idempotency_conflict`.
     """
-    dataset = version.dataset
-    check_purpose(version, purpose)
-    check_quality(version)
-    promised = _one_of(Guarantee, guarantee, "guarantee")
-    if promised is Guarantee.PUBLIC_DATA and not is_public(dataset.declarations):
-        raise RunRefusedError("this dataset was not declared public", code="run.not_public")
-    if queue not in QUEUES:
-        raise ConfigError("there is no such queue", code="run.queue_invalid", pointer="/queue")
-    asked = parse_epsilon(epsilon)
-    budget = ledger.budget_of(dataset)
-    if promised is Guarantee.DP and asked > budget.epsilon_cap:
-        raise BudgetError(
-            "ε is over the cap of this dataset's privacy budget", code="budget.over_cap"
-        )
-    prepared = prepare(
+    judged = judge(
         version,
-        Request(
-            target=target,
-            positive=positive,
-            epsilon=asked,
-            delta=float(budget.delta),
-            model=_one_of(ModelKind, model, "model"),
-            guarantee=Promise(promised.value),
-            unit=Unit(budget.unit),
-            chosen=config or {},
-        ),
+        ledger.budget_of,
+        target=target,
+        purpose=purpose,
+        epsilon=epsilon,
+        model=model,
+        positive=positive,
+        guarantee=guarantee,
+        config=config,
+        queue=queue,
     )
+    asked, promised, prepared = judged.epsilon, judged.guarantee, judged.prepared
+    urgency = one_of(Priority, priority, "priority")
+    if urgency is Priority.HIGH:
+        _check_may_prioritize(actor, version)
     run = Run(
         tenant_id=version.tenant_id,
         version=version,
         purpose=purpose,
         target=target,
         positive=positive,
-        model_name=name or slugify(f"{dataset.name}-{target}")[:80] or dataset.name,
+        model_name=name or slugify(f"{version.dataset.name}-{target}")[:80] or version.dataset.name,
         guarantee=promised,
         epsilon=asked,
         config=canonical(prepared.config.as_dict()),
@@ -129,6 +116,7 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
         plan=prepared.plan.as_dict(),
         state=RunState.AWAITING_APPROVAL,
         queue=queue,
+        priority=urgency,
         idempotency_key=idempotency_key,
         requested_by_id=actor.user_id,
     )
@@ -147,10 +135,77 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
         purpose=purpose,
         guarantee=promised.value,
         epsilon=f"{asked:f}",
-        delta=exact(float(budget.delta)),
+        delta=exact(judged.delta),
         config=run.config_digest,
         state=run.state,
+        priority=run.priority,
         **({} if proposal is None else {"proposal": proposal.reference}),
+    )
+    return run
+
+
+@action(Event.RUN_ESTIMATED, requires=Permission.RUN_REQUEST)
+def estimate_run(  # noqa: PLR0913 - one argument a field of the form
+    record: Record,
+    actor: UserActor,
+    version: DatasetVersion,
+    *,
+    target: str,
+    purpose: str,
+    epsilon: object,
+    model: str = ModelKind.MLP.value,
+    positive: str = "",
+    guarantee: str = Guarantee.DP.value,
+    config: Mapping[str, object] | None = None,
+    queue: str = QUEUES[0],
+) -> Judged:
+    """Judge a request as `request_run` would, and ask for nothing.
+
+    What it will take is reckoned from the answer by `training.estimates`, after this has committed:
+    a step is timed, which no transaction has to wait for.
+
+    Raises:
+        DomainError: as `request_run`, but for the budget's rest: an estimate says that.
+    """
+    del actor
+    judged = judge(
+        version,
+        ledger.budget_seen,
+        target=target,
+        purpose=purpose,
+        epsilon=epsilon,
+        model=model,
+        positive=positive,
+        guarantee=guarantee,
+        config=config,
+        queue=queue,
+    )
+    record.facts(
+        purpose=purpose,
+        guarantee=judged.guarantee.value,
+        epsilon=f"{judged.epsilon:f}",
+        config=judged.prepared.config.digest(),
+        steps=judged.prepared.plan.steps,
+    )
+    return judged
+
+
+@action(Event.RUN_PRIORITIZED, requires=Permission.RUN_PRIORITIZE)
+def prioritize_run(record: Record, actor: UserActor, run: Run, *, priority: str) -> Run:
+    """Let a run that has not begun wait longer, or less.
+
+    Raises:
+        ConfigError: `run.priority_invalid`.
+        RunStateError: it has begun, or has ended.
+    """
+    del actor
+    urgency = one_of(Priority, priority, "priority")
+    run = locked(run, RunState.AWAITING_APPROVAL, RunState.QUEUED)
+    record.facts(priority=urgency.value, before=run.priority)
+    run.priority = urgency
+    run.save(update_fields=["priority"])
+    Job.objects.filter(kind=TRAIN, subject=run.reference, state=JobState.WAITING).update(
+        priority=urgency.rank
     )
     return run
 
@@ -220,13 +275,13 @@ def retry_run(record: Record, actor: UserActor, run: Run) -> Run:
     return run
 
 
-def _one_of(kind: type[Choice], value: str, field: str) -> Choice:
-    try:
-        return kind(value)
-    except ValueError:
-        raise ConfigError(
-            f"there is no such {field}", code=f"run.{field}_invalid", pointer=f"/{field}"
-        ) from None
+def _check_may_prioritize(actor: UserActor, version: DatasetVersion) -> None:
+    """Raise RefusedError unless the engineer is one who may prioritize runs."""
+    decision = actor.may(Permission.RUN_PRIORITIZE, version)
+    if not decision.allowed:
+        raise RefusedError(
+            "a run is given a high priority by the tenant admin", code=decision.reason
+        )
 
 
 def _asked_before(run: Run) -> Run | None:

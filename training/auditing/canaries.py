@@ -6,10 +6,10 @@ record is minus its logit, and record i is `_LOUD`·C in feature i and 0 elsewhe
 lies along weight i with norm `_LOUD`·C at every step, whatever the weights are, and must be clipped
 to C. With plain steps of length 1 the released weight i is a sum over the steps,
 
-    weight i · divisor / C  =  (how often record i was drawn) · √(1 - r²)  +  N(0, T·σ²)
+    weight i · divisor / C  =  (how often record i was drawn) · s  +  N(0, T·σ²)
 
-which is the score: all that the final weights tell of record i, in units of C. (r is the share of C
-that is the loss's, `training.config.LOSS_SHARE`.)
+which is the score: all that the final weights tell of record i, in units of C. (s is the share of C
+that is the gradient's, `training.config.GRADIENT_SHARE`.)
 
 Nothing of the engine is imitated. `training.dpsgd.train` draws, clips, sums, adds noise, divides
 and steps; a mistake in any of those moves the scores. What canaries cannot see: the loss coordinate

@@ -1,5 +1,6 @@
 """Each button calls one action: who may, what it does, how it refuses."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -192,7 +193,7 @@ def test_nobody_is_sent_elsewhere(world: World, back: str) -> None:
 
 
 def test_a_run_is_requested(world: World) -> None:
-    engineer = world.client("engineer")
+    engineer, before = world.client("engineer"), _count(Run)
     form = engineer.get(f"/admin/training/run/request/?dataset={world.dataset.pk}")
     assert 'value="income"' in form.content.decode()  # as the dataset declares it
     asked = {
@@ -200,8 +201,17 @@ def test_a_run_is_requested(world: World) -> None:
         "epsilon": "0.5", "model": "linear", "guarantee": "dp", "queue": "train.cpu",
         "name": "second",
     }  # fmt: skip
+    page = engineer.post("/admin/training/run/request/", asked).content.decode()
+    assert "What this would take" in page
+    assert _count(Run) == before  # told, not asked for
+    found = re.search(r'name="estimated" value="(\w+)"', page)
+    assert found is not None
+    confirmed = {**asked, "estimated": found[1]}
+    changed = engineer.post("/admin/training/run/request/", {**confirmed, "epsilon": "0.6"})
+    assert "What this would take" in changed.content.decode()  # another request is told anew
+    assert _count(Run) == before
     with leases.doing_it_here():
-        response = engineer.post("/admin/training/run/request/", asked)
+        response = engineer.post("/admin/training/run/request/", confirmed)
     assert response.status_code == 302
     with across_tenants(reason="a test looks"):
         run = Run.objects.get(model_name="second")

@@ -62,10 +62,13 @@ def test_a_run_draws_its_curves(world: World) -> None:
         for step in (10, 20, 45):
             RunPoint.objects.create(
                 tenant_id=world.house.id, run=world.run, attempt=1, step=step, steps=45,
-                epsilon=step / 45, loss=2 - step / 45,
+                epsilon=step / 45, loss=2 - step / 45, clip_fraction=0.5,
+                gradient_norm=1 + step / 45,
             )  # fmt: skip
     text = world.client("engineer").get(world.pages()["run"]).content.decode()
-    assert text.count('class="pc-line"') == 2
+    assert text.count('class="pc-line"') == 4
+    assert "Share of records clipped" in text
+    assert "Curves for TensorBoard" in text
     assert "45 / 45" in text
     assert 'http-equiv="refresh"' in text
     assert "reserved" in text

@@ -8,13 +8,13 @@ import pytest
 
 from training.auditing.canaries import Path, Scored, contributions, score
 from training.clipping import ClosedForm, Hooked
-from training.config import LOSS_SHARE, Plan
+from training.config import GRADIENT_SHARE, Plan
 from training.errors import ConfigError
 from training.mechanisms import WHOLE
 from training.randomness import Secret, seeded_secret
 
 M, STEPS, CLIP = 200, 30, 0.7
-WEIGHT = math.sqrt(1 - LOSS_SHARE**2)  # of one draw, in units of C
+WEIGHT = GRADIENT_SHARE  # of one draw, in units of C
 both = pytest.mark.parametrize("path", Path)
 
 

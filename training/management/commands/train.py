@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 import training.accounting  # noqa: F401  # torch loads now, not in the transaction that needs it
@@ -11,12 +12,13 @@ from governance.errors import InvalidError
 from governance.lookup import find
 from governance.models import Dataset
 from governance.rbac import UserActor
-from training.actions.runs import request_run
+from training.actions.runs import estimate_run, request_run
 from training.admission import QUEUES
 from training.config import ModelKind
+from training.estimates import estimate
 from training.following import told, wait
 from training.lookup import sealed_version
-from training.models import Guarantee, RunState
+from training.models import Guarantee, Priority, RunState
 
 
 class Command(DoorCommand):
@@ -44,7 +46,11 @@ class Command(DoorCommand):
         )
         parser.add_argument("--config", default="{}", help="further fields, as a JSON object")
         parser.add_argument("--queue", default=QUEUES[0], choices=QUEUES)
+        parser.add_argument("--priority", default=Priority.NORMAL.value, choices=Priority.values)
         parser.add_argument("--idempotency-key", default="")
+        parser.add_argument(
+            "--estimate", action="store_true", help="say what it would take, and ask for nothing"
+        )
         parser.add_argument("--wait", action="store_true", help="follow the run until it ends")
         parser.add_argument("--here", action="store_true", help="train in this process")
         parser.add_argument("--timeout", type=float, default=3600.0, help="seconds to wait")
@@ -57,8 +63,12 @@ class Command(DoorCommand):
             name: options[name]
             for name in ("target", "positive", "purpose", "epsilon", "model", "name")
         }
-        asked |= {name: options[name] for name in ("guarantee", "queue", "idempotency_key")}
+        asked |= {name: options[name] for name in ("guarantee", "queue")}
         asked["config"] = _fields(options["config"])
+        if options["estimate"]:
+            del asked["name"]
+            return estimate(estimate_run(actor, version, **asked)).as_dict()
+        asked |= {name: options[name] for name in ("priority", "idempotency_key")}
         if options["here"]:
             with leases.doing_it_here():
                 run = request_run(actor, version, **asked)
@@ -66,7 +76,9 @@ class Command(DoorCommand):
         else:
             run = request_run(actor, version, **asked)
         if options["wait"] or (options["here"] and run.state != RunState.AWAITING_APPROVAL):
-            run = wait(run, seconds=options["timeout"], say=self.stderr.write)
+            # At the tenant's limit it waits here for its turn, unless a worker is first.
+            again = partial(leases.run_here, run.reference) if options["here"] else None
+            run = wait(run, seconds=options["timeout"], say=self.stderr.write, meanwhile=again)
         return told(run)
 
 

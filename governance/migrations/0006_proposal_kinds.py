@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("governance", "0004_batches"),
+        ("governance", "0005_priorities"),
     ]
 
     operations = [
