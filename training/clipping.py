@@ -22,8 +22,6 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from opacus.grad_sample import GradSampleModuleFastGradientClipping
-from opacus.validators import ModuleValidator
 from torch import nn
 from torch.nn.grad import conv2d_input
 
@@ -175,7 +173,7 @@ class ClosedForm:
 
     def sum(self, features: torch.Tensor, labels: torch.Tensor) -> ClippedSum:
         """See `ClippingPass`."""
-        total = torch.zeros(self._size, dtype=torch.float64)
+        total = torch.zeros(self._size, dtype=torch.float64, device=features.device)
         loss, refused = 0.0, 0
         chunk = IMAGES if self._images else PHYSICAL
         for start in range(0, len(features), chunk):
@@ -184,7 +182,7 @@ class ClosedForm:
                 of_these, bad = self._add(rows, targets, total)
             loss += of_these
             refused += bad
-        return ClippedSum(total.numpy(), loss, refused)
+        return ClippedSum(total.cpu().numpy(), loss, refused)
 
     def _add(
         self, rows: torch.Tensor, targets: torch.Tensor, total: torch.Tensor
@@ -289,7 +287,7 @@ class _Dense:
 
     def squares(self) -> torch.Tensor:
         """‖a‖²‖g‖² for the weight, and ‖g‖² for the bias."""
-        squares = torch.full((len(self.given),), float("bias" in self.trained))
+        squares = self.given.new_full((len(self.given),), float("bias" in self.trained))
         if "weight" in self.trained:
             squares += torch.linalg.vecdot(self.given, self.given)
         squares *= torch.linalg.vecdot(self.signal, self.signal)
@@ -382,6 +380,12 @@ class Hooked:
     """
 
     def __init__(self, network: nn.Module, loss: LossFunction, max_grad_norm: float) -> None:
+        # Loaded here: ranks that train by the closed form need not wait two seconds for it.
+        from opacus.grad_sample import (  # noqa: PLC0415
+            GradSampleModuleFastGradientClipping,
+        )
+        from opacus.validators import ModuleValidator  # noqa: PLC0415
+
         if ModuleValidator.validate(network, strict=False):
             raise EngineError(
                 "a layer couples records or keeps statistics of them (batch normalization does)",
@@ -428,7 +432,7 @@ class Hooked:
                 losses = self._losses(rows, targets)
             weights = self._bounds.weights(norms)
             gradients = torch.autograd.grad((losses * weights).sum(), self._parameters)
-            total += torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
+            total += torch.cat([g.reshape(-1) for g in gradients]).double().cpu().numpy()
             loss_total += self._bounds.loss(losses)
         return ClippedSum(total, loss_total, refused)
 

@@ -21,6 +21,9 @@ crash at any point costs at most what was recorded. After it ran, `on_kept` may 
 only then does anything of the block become known. Training goes on from a snapshot as if it had not
 stopped: a step's coins and noise follow from the run's secret and the step's number, so that steps
 which were paid for, ran, and were lost with a worker come out again as they were.
+
+Several ranks may share the steps (`training.distributed`): each does 2 to 4 for the drawn records that
+it holds, the sums are added up, and everything else is done by all of them alike.
 """
 
 import math
@@ -37,6 +40,7 @@ from torch import nn
 
 from training.clipping import LossFunction, clipping_pass
 from training.config import LOSS_CEILING, LOSS_SHARE, Guarantee, Optimizer, Plan, TrainingConfig
+from training.distributed.group import ALONE, Group, own, records_of
 from training.errors import EngineError
 from training.randomness import Secret
 
@@ -116,13 +120,15 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     loss: LossFunction = binary_loss,
     after: Snapshot | None = None,
     paid: int = 0,
+    group: Group = ALONE,
 ) -> Trained:
     """Train `network` in place by the plan.
 
     Args:
-        network: a plain module whose layers Opacus supports; left without hooks.
+        network: a plain module whose layers Opacus supports; left without hooks. Its device is where
+            the arithmetic is done.
         features: (n, …) float32, n at most the plan's public N (rows without a usable label are
-            left out; N still counts them).
+            left out; N still counts them). In a group: the rows that this rank holds.
         labels: (n,) float32.
         plan: q, T, σ, C and the divisor.
         config: optimizer and averaging; neither can weaken the plan.
@@ -137,6 +143,8 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         after: where an earlier worker stopped, with the same plan, config, secret and records.
         paid: steps that the ledger holds already; those after the snapshot are run again as they
             were.
+        group: who trains with this process. All are called alike, with the same secret; `on_block`
+            and `cancelled` must agree in all of them.
 
     Returns:
         The weights and the number of steps that ran.
@@ -152,10 +160,10 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         state.restore(after.tensors)
         done, curve = after.step, list(after.curve)
     clipping = clipping_pass(network, loss, plan.max_grad_norm)
-    draws = _Draws(plan, secret, records=len(features), size=state.size + 1)
+    draws = _Draws(plan, secret, group, records=records_of(group, len(features)), size=state.size + 1)
     loss_unit = plan.divisor * plan.max_grad_norm * LOSS_SHARE / LOSS_CEILING
     threads = torch.get_num_threads()
-    if clipping.light(plan.divisor):
+    if clipping.light(plan.divisor / group.size):
         torch.set_num_threads(max(1, threads - 1))  # one of them draws
     try:
         while done < plan.steps and not cancelled():
@@ -164,10 +172,11 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
                 on_block(unpaid)
             noisy_loss = 0.0
             for number in range(done + 1, done + ahead + 1):
-                drawn, noise = draws.of(number)  # 1. (b,) indexes; and for 5. (P + 1,)
-                clipped = clipping.sum(features[drawn], labels[drawn])  # 2. 3. 4.
-                mean = (clipped.gradient + noise[1:]) / plan.divisor  # 6. float64 until here
-                noisy_loss += (clipped.loss + float(noise[0])) / loss_unit
+                drawn, noise = draws.of(number)  # 1. (b,) places; and for 5. (P + 1,)
+                clipped = clipping.sum(state.batch(features, drawn), state.batch(labels, drawn))
+                summed = group.sum(np.append(clipped.gradient, clipped.loss))  # 2. 3. 4. of all
+                mean = (summed[:-1] + noise[1:]) / plan.divisor  # 5. 6. float64 until here
+                noisy_loss += (float(summed[-1]) + float(noise[0])) / loss_unit
                 state.step(number, mean)  # 7.
             done += ahead
             state.check()
@@ -194,14 +203,16 @@ def _check(features: torch.Tensor, labels: torch.Tensor, plan: Plan) -> None:
 class _Draws:
     """Coins and noise of each step, made by another thread while the step before is computed."""
 
-    def __init__(self, plan: Plan, secret: Secret, *, records: int, size: int) -> None:
-        self._plan, self._secret = plan, secret
+    def __init__(
+        self, plan: Plan, secret: Secret, group: Group, *, records: int, size: int
+    ) -> None:
+        self._plan, self._secret, self._group = plan, secret, group
         self._records, self._size = records, size
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="draws")
         self._next: tuple[int, Future[_Drawn]] | None = None
 
     def of(self, number: int) -> _Drawn:
-        """Indexes of the records that are in step `number`, and its noise."""
+        """Places of this rank's records that are in step `number`, and the step's noise."""
         if self._next is not None and self._next[0] == number:
             drawn = self._next[1].result()
         else:
@@ -217,7 +228,7 @@ class _Draws:
     def _make(self, number: int) -> _Drawn:
         source = self._secret.step(number)
         indexes = self._plan.sample(source, self._records)
-        return torch.from_numpy(indexes), self._plan.noise(source, self._size)
+        return torch.from_numpy(own(indexes, self._group)), self._plan.noise(source, self._size)
 
 
 class _State:
@@ -227,7 +238,8 @@ class _State:
         self._network = network
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         self.size = sum(p.numel() for p in self._parameters)
-        self._gradient = torch.zeros(self.size)
+        self._device = self._parameters[0].device
+        self._gradient = torch.zeros(self.size, device=self._device)
         parts = torch.split(self._gradient, [p.numel() for p in self._parameters])
         for parameter, part in zip(self._parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
@@ -235,6 +247,13 @@ class _State:
         self._average = _TailAverage(
             self._parameters, after=round(plan.steps * (1 - config.average_last))
         )
+
+    def batch(self, rows: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """Some of the rows, where the weights are; from pinned memory, while the CPU goes on."""
+        taken = rows[drawn]
+        if self._device.type == "cpu":
+            return taken
+        return taken.pin_memory().to(self._device, non_blocking=True)
 
     def step(self, number: int, mean: npt.NDArray[np.float64]) -> None:
         """Step `number` with the noisy mean gradient, (P,) end to end."""
@@ -259,7 +278,7 @@ class _State:
                 if value is not None
             }
         found |= self._average.tensors()
-        copies = {name: value.detach().clone().contiguous() for name, value in found.items()}
+        copies = {name: value.detach().cpu().clone().contiguous() for name, value in found.items()}
         return Snapshot(curve[-1].step, copies, curve)
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -289,7 +308,8 @@ class _State:
     def result(self) -> dict[str, torch.Tensor]:
         """The weights by name, averaged if that was asked for."""
         self._average.apply()
-        return {name: value.detach().clone() for name, value in self._network.state_dict().items()}
+        found = self._network.state_dict()
+        return {name: value.detach().cpu().clone() for name, value in found.items()}
 
 
 def _optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
