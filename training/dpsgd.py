@@ -160,7 +160,9 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         state.restore(after.tensors)
         done, curve = after.step, list(after.curve)
     clipping = clipping_pass(network, loss, plan.max_grad_norm)
-    draws = _Draws(plan, secret, group, records=records_of(group, len(features)), size=state.size + 1)
+    draws = _Draws(
+        plan, secret, group, records=records_of(group, len(features)), size=state.size + 1
+    )
     loss_unit = plan.divisor * plan.max_grad_norm * LOSS_SHARE / LOSS_CEILING
     threads = torch.get_num_threads()
     if clipping.light(plan.divisor / group.size):

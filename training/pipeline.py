@@ -54,8 +54,12 @@ from training.checkpoints import Kept
 from training.columns import columns_of
 from training.config import Guarantee, Plan, TrainingConfig
 from training.declarations import Declared
+from training.distributed import devices
+from training.distributed.devices import Place
+from training.distributed.jobs import Job
+from training.distributed.supervisor import Calls, train_in_ranks
 from training.dpsgd import Progress, Snapshot, Trained, train
-from training.errors import RunRefusedError, RunStateError
+from training.errors import EngineError, RunRefusedError, RunStateError
 from training.evaluation import Metrics, NoisyCounts, count, measure
 from training.features import FeatureSpec, column_of
 from training.mechanisms import Mechanism, Purpose
@@ -78,19 +82,27 @@ def work(job_id: UUID) -> None:
     """Claim a run's job, carry its attempt out, and write down how it ended.
 
     Nothing is raised for what went wrong with the run: its state and the log say it. A job that
-    somebody else has, or that has ended, is left alone; a lost lease writes nothing more.
+    somebody else has, or that has ended, is left alone; a lost lease writes nothing more. A job
+    whose devices others have is left waiting.
     """
-    lease = leases.claim(job_id)
-    if lease is None:
+    place = devices.place(job_id)
+    if place is None:
         return
+    with place:
+        lease = leases.claim(job_id)
+        if lease is not None:
+            _carry_out(lease, place)
+
+
+def _carry_out(lease: Lease, place: Place) -> None:
     with tenant_scope(lease.tenant_id):
         run = Run.objects.select_related("version__dataset", "tenant").get(
             pk=lease.subject.partition(":")[2]
         )
         try:
-            _Attempt(run, lease).carry_out()
+            _Attempt(run, lease, place).carry_out()
         except LostLeaseError:
-            _log.warning("job %s went to another worker", job_id)
+            _log.warning("job %s went to another worker", lease.job_id)
         except _Cancelled:
             _stop(run, lease, RunState.CANCELLED, "run.cancelled")
         except DomainError as error:
@@ -139,9 +151,10 @@ class _Scored:
 class _Attempt:
     """The newest attempt of one run, under one lease."""
 
-    def __init__(self, run: Run, lease: Lease) -> None:
+    def __init__(self, run: Run, lease: Lease, place: Place) -> None:
         self.run = run
         self.lease = lease
+        self.place = place
         self.worker: SystemActor = training_worker(run.tenant_id)
         self.plan = Plan.from_dict(run.plan)
         self.config = TrainingConfig.from_dict(run.config_json())
@@ -189,6 +202,8 @@ class _Attempt:
         """Take up what a dead worker kept; refuse what keeps killing workers."""
         if self.lease.beat(stage="prepare", of=self.plan.steps):
             raise _Cancelled
+        if self.place.waited_too_long:
+            raise EngineError("other jobs have the devices", code="engine.devices_busy")
         known = ledger.line(self.run)
         row = checkpoints.find(self.run)
         before = row.fence if row is not None and row.job == self.lease.job_id else 0
@@ -246,19 +261,36 @@ class _Attempt:
             done = progress.step
             self._draw(progress)
 
-        return train(
-            network,
-            features,
-            labels[usable],
+        def cancelled() -> bool:
+            self.place.check()
+            return self.lease.beat(stage="train", done=done)
+
+        job = Job(
             plan=self.plan,
             config=self.config,
             secret=self.kept.secret,
+            inputs=spec.width,
+            features=features,
+            labels=labels[usable],
+            after=self.kept.snapshot,
+            paid=_steps(self.paid),
+        )
+        if not self.place.here:
+            calls = Calls(on_block, self._keep, on_progress, cancelled)
+            return train_in_ranks(job, self.place.ranks, calls)
+        return train(
+            network,
+            job.features,
+            job.labels,
+            plan=job.plan,
+            config=job.config,
+            secret=job.secret,
             on_block=on_block,
             on_kept=self._keep,
             on_progress=on_progress,
-            cancelled=lambda: self.lease.beat(stage="train", done=done),
-            after=self.kept.snapshot,
-            paid=_steps(self.paid),
+            cancelled=cancelled,
+            after=job.after,
+            paid=job.paid,
         )
 
     def _keep(self, take: Callable[[], Snapshot]) -> None:

@@ -194,6 +194,8 @@ DEFAULT_EPSILON_CAP: float
 DEFAULT_DELTA: float
 RUN_APPROVAL_EPSILON: float
 CHECKPOINT_SECONDS: float
+TRAINING_PROCESSES: int
+TRAINING_DEVICES: int | None
 SOURCES: dict[str, Any]
 RELEASE_K: dict[str, int]
 RELEASE_L: int
@@ -230,6 +232,8 @@ def derive(env: Environment) -> dict[str, Any]:
         "DEFAULT_DELTA": env.default_delta,
         "RUN_APPROVAL_EPSILON": env.run_approval_epsilon,
         "CHECKPOINT_SECONDS": env.checkpoint_seconds,
+        "TRAINING_PROCESSES": env.training_processes,
+        "TRAINING_DEVICES": env.training_devices,
         "RELEASE_K": {
             "internal": env.release_k_internal,
             "external": env.release_k_external,

@@ -64,6 +64,8 @@ class Environment(BaseSettings):
         default_factory=lambda: min(4, max(1, (os.cpu_count() or 1) // 2)), gt=0
     )
     checkpoint_seconds: float = Field(10.0, ge=0)
+    training_processes: int = Field(1, ge=1, le=64)
+    training_devices: int | None = Field(None, ge=0, le=64)  # None: those that the driver shows
     # How well rows must hide people, by who receives them: the product's figures, or stricter ones.
     release_k_internal: int = Field(5, ge=5)
     release_k_external: int = Field(11, ge=11)

@@ -27,7 +27,15 @@ from training.planning import check_unchanged
 
 # Ends after which going on makes sense: nothing of what was computed was at fault.
 GOES_ON: Final = frozenset(
-    {"run.cancelled", "run.worker_lost", "checkpoint.not_written", "internal"}
+    {
+        "run.cancelled",
+        "run.worker_lost",
+        "checkpoint.not_written",
+        "engine.devices_busy",
+        "engine.devices_lost",
+        "engine.rank_lost",
+        "internal",
+    }
 )
 
 

@@ -1,7 +1,7 @@
 """Messages between the supervisor and its ranks, over a Unix socket of this machine.
 
-A message is its header's length (4 bytes) and its payload's (8 bytes), both big-endian, the header as
-a JSON object with a `kind`, and the payload. A rank asks, the supervisor answers:
+A message is its header's length (4 bytes) and its payload's (8 bytes), both big-endian, the header
+as a JSON object with a `kind`, and the payload. A rank asks, the supervisor answers:
 
     rank r → hello {token, rank}      answered by the job's memory file, as a descriptor
     rank 0 → next {}                  go | stop, before each block

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from audit.canonical import canonical
 from training.config import Plan, TrainingConfig
 from training.distributed.group import held
-from training.dpsgd import Progress, Snapshot, Trained
+from training.dpsgd import BLOCK, Progress, Snapshot, Trained
 from training.errors import EngineError, TrainingError
 from training.mechanisms import exact
 from training.randomness import Secret
@@ -48,7 +48,7 @@ class Job:
     inputs: int
     features: torch.Tensor
     labels: torch.Tensor
-    block: int
+    block: int = BLOCK
     after: Snapshot | None = None
     paid: int = 0
 
@@ -129,7 +129,9 @@ def take(descriptor: int, rank: int, size: int) -> Job:
             paid=said["paid"],
         )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, TrainingError):
-        raise EngineError("what the ranks were given is no job", code="engine.job_damaged") from None
+        raise EngineError(
+            "what the ranks were given is no job", code="engine.job_damaged"
+        ) from None
 
 
 def snapshot_bytes(snapshot: Snapshot) -> bytes:
@@ -152,7 +154,11 @@ def snapshot_of(stored: bytes) -> Snapshot:
 
 def trained_bytes(trained: Trained) -> bytes:
     """What training came to, on its way from rank 0 to the supervisor."""
-    said = {"executed": trained.executed, "stopped": trained.stopped, "curve": _curve(trained.curve)}
+    said = {
+        "executed": trained.executed,
+        "stopped": trained.stopped,
+        "curve": _curve(trained.curve),
+    }
     return _packed(trained.state, said)
 
 

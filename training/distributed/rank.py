@@ -25,7 +25,7 @@ from training.distributed import jobs
 from training.distributed.channel import Channel, broken
 from training.distributed.group import PATIENCE, Connected
 from training.dpsgd import Progress, Snapshot, Trained, train
-from training.errors import EngineError, TrainingError
+from training.errors import TrainingError
 from training.networks import build
 
 CHANNEL: Final = "PORTCULLIS_CHANNEL"  # the supervisor's name in the abstract namespace
@@ -75,9 +75,7 @@ def take_part(channel: Channel, job: jobs.Job) -> None:
         dist.destroy_process_group()
 
 
-def train_share(
-    channel: Channel, job: jobs.Job, group: Connected, device: torch.device
-) -> Trained:
+def train_share(channel: Channel, job: jobs.Job, group: Connected, device: torch.device) -> Trained:
     """The loop, as every rank runs it; only rank 0 speaks."""
     first = group.rank == 0
     kept: list[Callable[[], Snapshot]] = []

@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from training.distributed import jobs
 from training.distributed.channel import Channel, Listener, Message, broken
@@ -51,24 +51,19 @@ _ROOT: Final = Path(__file__).parents[2]
 _log: Final = logging.getLogger(__name__)
 
 
-class Calls(Protocol):
-    """What the caller of `training.dpsgd.train` passes to it, and `Supervision` calls."""
+@dataclass(frozen=True)
+class Calls:
+    """What the caller of `training.dpsgd.train` passes to it, and the supervisor calls.
 
-    def on_block(self, steps: int) -> None:
-        """See `train`."""
-        ...
+    Attributes:
+        on_block, on_kept, on_progress: see `train`.
+        cancelled: see `train`; also asked every few seconds. What it raises ends the ranks.
+    """
 
-    def on_kept(self, take: Callable[[], Snapshot]) -> None:
-        """See `train`."""
-        ...
-
-    def on_progress(self, progress: Progress) -> None:
-        """See `train`."""
-        ...
-
-    def cancelled(self) -> bool:
-        """See `train`; also asked every few seconds. What it raises ends the ranks."""
-        ...
+    on_block: Callable[[int], None]
+    on_kept: Callable[[Callable[[], Snapshot]], None]
+    on_progress: Callable[[Progress], None]
+    cancelled: Callable[[], bool]
 
 
 @dataclass(frozen=True)
