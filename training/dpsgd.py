@@ -22,8 +22,8 @@ only then does anything of the block become known. Training goes on from a snaps
 stopped: a step's coins and noise follow from the run's secret and the step's number, so that steps
 which were paid for, ran, and were lost with a worker come out again as they were.
 
-Several ranks may share the steps (`training.distributed`): each does 2 to 4 for the drawn records that
-it holds, the sums are added up, and everything else is done by all of them alike.
+Several ranks may share the steps (`training.distributed`): each does 2 to 4 for the drawn records
+that it holds, the sums are added up, and everything else is done by all of them alike.
 """
 
 import math
@@ -125,8 +125,8 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     """Train `network` in place by the plan.
 
     Args:
-        network: a plain module whose layers Opacus supports; left without hooks. Its device is where
-            the arithmetic is done.
+        network: a plain module whose layers Opacus supports; left without hooks. The arithmetic is
+            done on its device.
         features: (n, …) float32, n at most the plan's public N (rows without a usable label are
             left out; N still counts them). In a group: the rows that this rank holds.
         labels: (n,) float32.

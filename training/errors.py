@@ -11,7 +11,7 @@ TrainingError
 ├── ModelStateError        model.*        the model's state does not allow it now
 ├── FeatureError           feature.*      a declaration or a column cannot be encoded
 ├── PredictionInputError   predict.*      one request row is not what the model's schema says
-├── EngineError            engine.*       the training loop refuses to go on
+├── EngineError            engine.*       the training loop, or a rank of it, cannot go on
 ├── RandomnessError        randomness.*   a source of random bits is not acceptable here
 ├── CheckpointError        checkpoint.*   what was kept of an attempt cannot be written or read
 └── ArtifactError          artifact.*     stored weights are not what they claim to be

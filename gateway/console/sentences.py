@@ -219,7 +219,12 @@ SENTENCES: Final[dict[str, Promise]] = {
     "feature.declaration_invalid": _("The declaration of a column is not valid."),
     "feature.target_labels": _("The labels of the target are not declared."),
     "feature.target_leak": _("The target would be one of the features."),
+    "engine.devices_busy": _("Other runs had the devices for a day: try again."),
+    "engine.devices_lost": _("Another run took the devices over: try again."),
     "engine.diverged": _("The training diverged."),
+    "engine.rank_lost": _(
+        "A process of the training died; a retry goes on, and what was spent stays spent."
+    ),
     "checkpoint.damaged": _(
         "What the last worker kept of this attempt is damaged; what it spent stays spent."
     ),

@@ -1,9 +1,9 @@
 """One rank: `python -m torch.distributed.run … -m training.distributed.rank`.
 
 Started by the supervisor, it knows nothing but where to ask. It takes its share of the job out of
-the memory file that the supervisor hands over, trains with the others, and tells how that went; rank
-0 asks before each block and is answered once the ledger has it. No Django here, no database, no
-vault: a rank can read its records and write its weights.
+the memory file that the supervisor hands over, trains with the others, and tells how that went;
+rank 0 asks before each block and is answered once the ledger has it. No Django here, no database,
+no vault: a rank can read its records and make its weights.
 
 A rank ends when its supervisor does: its end of the channel is then closed, whatever killed it.
 """
@@ -29,7 +29,7 @@ from training.errors import TrainingError
 from training.networks import build
 
 CHANNEL: Final = "PORTCULLIS_CHANNEL"  # the supervisor's name in the abstract namespace
-TOKEN: Final = "PORTCULLIS_TOKEN"
+TOKEN: Final = "PORTCULLIS_TOKEN"  # noqa: S105  # the variable's name
 _LEFT_ALONE: Final = 70  # exit code
 
 

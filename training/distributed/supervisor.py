@@ -1,8 +1,8 @@
 """The process that starts the ranks, pays for their blocks, and ends them.
 
 It has the database, the lease and the ledger; the ranks have the records and each other. It never
-initializes CUDA. For the caller it is `training.dpsgd.train` in other processes: the same calls come,
-in the same order, in this process.
+initializes CUDA. For the caller it is `training.dpsgd.train` in other processes: the same calls
+come, in the same order, in this one.
 
     a rank dies                 its end of the channel closes: all are ended, `engine.rank_lost`
     a rank fails                it says so before it ends: all are ended, its code
@@ -11,8 +11,8 @@ in the same order, in this process.
     the lease is lost           noticed every few seconds, also in the middle of a block
     somebody cancels            answered to the next block; who does not ask for one is ended
 
-torchrun starts every rank in a session of its own, out of reach of a signal to its process group, so
-the ranks are ended one by one, by descriptors of the processes at the channels' other ends.
+torchrun starts every rank in a session of its own, out of reach of a signal to its process group,
+so the ranks are ended one by one, by descriptors of the processes at the channels' other ends.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from training.distributed import jobs
 from training.distributed.channel import Channel, Listener, Message, broken
@@ -112,7 +112,7 @@ class _Supervision:
         self._selector = selectors.DefaultSelector()
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> "_Supervision":
+    def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_terminable())
             stack.callback(self._selector.close)
@@ -332,7 +332,7 @@ class _Processes:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(LEAVE)
 
-    def __enter__(self) -> "_Processes":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
