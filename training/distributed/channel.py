@@ -30,6 +30,9 @@ from typing import Any, Final, Self
 
 from training.errors import EngineError
 
+# What a rank's environment says: where to ask, and that it may.
+CHANNEL: Final = "PORTCULLIS_CHANNEL"
+TOKEN: Final = "PORTCULLIS_TOKEN"  # noqa: S105  # a variable's name
 _LENGTHS: Final = struct.Struct("!IQ")
 _PEER: Final = struct.Struct("3i")  # struct ucred: process, user, group
 MOST_HEADER: Final = 1 << 16  # bytes
@@ -216,6 +219,7 @@ class Listener:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.bind(b"\0" + name.encode())
         self.socket.listen()
+        self.socket.setblocking(False)  # who knocked may be gone again
 
     def accept(self) -> Channel | None:
         """Somebody who knocked, if it is this user's process; a stranger is sent away."""

@@ -22,14 +22,12 @@ import torch
 import torch.distributed as dist
 
 from training.distributed import jobs
-from training.distributed.channel import Channel, broken
+from training.distributed.channel import CHANNEL, TOKEN, Channel, broken
 from training.distributed.group import PATIENCE, Connected
 from training.dpsgd import Progress, Snapshot, Trained, train
 from training.errors import TrainingError
 from training.networks import build
 
-CHANNEL: Final = "PORTCULLIS_CHANNEL"  # the supervisor's name in the abstract namespace
-TOKEN: Final = "PORTCULLIS_TOKEN"  # noqa: S105  # the variable's name
 _LEFT_ALONE: Final = 70  # exit code
 
 

@@ -35,8 +35,7 @@ from types import FrameType
 from typing import Any, Final, Self
 
 from training.distributed import jobs
-from training.distributed.channel import Channel, Listener, Message, broken
-from training.distributed.rank import CHANNEL, TOKEN
+from training.distributed.channel import CHANNEL, TOKEN, Channel, Listener, Message, broken
 from training.dpsgd import Progress, Snapshot, Trained
 from training.errors import EngineError
 
