@@ -107,6 +107,7 @@ class _Supervision:
         self._channels: dict[int, Channel] = {}  # by rank
         self._over: set[int] = set()
         self._ended: Trained | None = None
+        self._abandoned = False
         self._cancelled_at: float | None = None
         self._selector = selectors.DefaultSelector()
         self._stack = contextlib.ExitStack()
@@ -154,7 +155,8 @@ class _Supervision:
             if now - looked_at >= TICK:
                 looked_at = now
                 self._look(now)
-        self._processes.leave()
+        if not self._abandoned:
+            self._processes.leave()
         return self._ended
 
     def _watch(self, what: Any, call: Callable[[], None]) -> None:
@@ -165,6 +167,7 @@ class _Supervision:
         if self._cancelled_at is None:
             self._cancelled_at = now if self._calls.cancelled() else None
         elif now - self._cancelled_at > GRACE:
+            self._abandoned = True
             self._ended = Trained({}, self._done, stopped=True, curve=self._curve)
 
     def _come_in(self) -> None:
