@@ -151,7 +151,8 @@ class Channel:
         """
         header = json.dumps({"kind": kind, **fields}).encode()
         self.connection.sendall(_LENGTHS.pack(len(header), len(payload)) + header)
-        self.connection.sendall(payload)
+        if payload:  # to send nothing fails, too, where the other end has heard all and left
+            self.connection.sendall(payload)
 
     def receive(self) -> Message | None:
         """The next message; None where the other end is gone.
