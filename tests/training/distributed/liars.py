@@ -95,8 +95,11 @@ def main(scenario: str) -> None:  # noqa: C901, PLR0912 - a table of lies
             return
         case ["stranger", said]:
             token, rank = {
-                "token": ("0" * 64, 0), "rank": (None, 2), "text": (None, "0"), "none": (None, None),
-            }[said]  # fmt: skip
+                "token": ("0" * 64, 0),
+                "rank": (None, 2),
+                "text": (None, "0"),
+                "none": (None, None),
+            }[said]
             assert come_in(rank, token).receive() is None
             entered().send("failed", code="stranger.sent_away", place="")  # its place is still free
         case ["twice"]:

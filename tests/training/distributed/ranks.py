@@ -22,6 +22,7 @@ from training.distributed.group import Connected, held
 from training.dpsgd import train
 from training.networks import build
 
+
 def take_part(name: str, group: Connected) -> tuple[dict[str, torch.Tensor], list[int]]:
     """One training; the weights, and how many records each of this rank's steps had."""
     whole = job_of(**SCENARIOS[name])

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_nobody_can_write_to_it(memory: int) -> None:
 
 
 def test_it_is_on_no_disk(memory: int) -> None:
-    assert os.readlink(f"/proc/self/fd/{memory}").startswith("/memfd:")
+    assert str(Path(f"/proc/self/fd/{memory}").readlink()).startswith("/memfd:")
 
 
 @pytest.mark.parametrize("stored", [b"", b"\0" * 64, b"\x02\0\0\0\0\0\0\0{}"])

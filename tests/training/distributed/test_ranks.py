@@ -18,6 +18,7 @@ from training.dpsgd import Trained
 CLOSE = 1e-6
 HERE = Path(__file__).parent
 
+
 @dataclass
 class Together:
     """What two ranks did."""
@@ -28,9 +29,7 @@ class Together:
     caller: Caller
 
     def weights(self, name: str, rank: int) -> dict[str, torch.Tensor]:
-        state: dict[str, torch.Tensor] = safetensors.torch.load_file(
-            self.folder / f"{name}-{rank}"
-        )
+        state: dict[str, torch.Tensor] = safetensors.torch.load_file(self.folder / f"{name}-{rank}")
         return state
 
 

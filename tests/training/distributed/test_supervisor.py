@@ -1,4 +1,4 @@
-"""What the supervisor makes of ranks that lie, die or fall silent: real processes, without torch."""
+"""What the supervisor makes of ranks that lie, die or fall silent: processes without torch."""
 
 import os
 import signal
