@@ -35,7 +35,7 @@ def job_of(*, rate: float = 0.1, noise: float = 1.0, **chosen: Any) -> Job:
         steps=STEPS,
         noise_multiplier=noise,
         max_grad_norm=CLIP,
-        **({} if noise else {"guarantee": Guarantee.PUBLIC_DATA}),
+        guarantee=Guarantee.DP if noise else Guarantee.PUBLIC_DATA,
     )
     config = TrainingConfig(
         epsilon=1, delta=1e-5, features="f", hidden=(4,), learning_rate=0.05, average_last=0.5

@@ -143,7 +143,7 @@ class Channel:
         process, user, group = _PEER.unpack(raw)
         return process, user, group
 
-    def send(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
+    def send(self, kind: str, payload: bytes = b"", /, **fields: Any) -> None:
         """Send one message.
 
         Raises:

@@ -121,7 +121,8 @@ def own(drawn: _Indexes, group: Group) -> _Indexes:
     """Of the records drawn among all, those of this rank, as places among what it holds."""
     if group.size == 1:
         return drawn
-    return drawn[drawn % group.size == group.rank] // group.size
+    places: _Indexes = drawn[drawn % group.size == group.rank] // group.size
+    return places
 
 
 def records_of(group: Group, local: int) -> int:

@@ -99,7 +99,7 @@ def _write(descriptor: int, tensors: _Tensors, header: Mapping[str, object]) -> 
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(len(said).to_bytes(8, "little") + said)
         for value in tensors.values():
-            file.write(value.numpy().tobytes() if not value.ndim else memoryview(value.numpy()))
+            file.write(value.numpy().data)
 
 
 def take(descriptor: int, rank: int, size: int) -> Job:

@@ -116,8 +116,8 @@ class _Supervision:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_terminable())
             stack.callback(self._selector.close)
-            self._memory = jobs.share(self._job)
-            stack.callback(os.close, self._memory)
+            self._memory: int | None = jobs.share(self._job)
+            stack.callback(self._forget_memory)
             self._listener = Listener(f"portcullis-{secrets.token_hex(16)}")
             stack.callback(self._listener.close)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="portcullis-ranks-"))
@@ -134,6 +134,12 @@ class _Supervision:
     def _environment(self, folder: str) -> dict[str, str]:
         said = {CHANNEL: self._listener.name, TOKEN: self._token, "TMPDIR": folder}
         return environment(self._ranks, os.environ) | said
+
+    def _forget_memory(self) -> None:
+        """Every rank has the job: what they do not hold themselves need not stay in memory."""
+        if self._memory is not None:
+            os.close(self._memory)
+            self._memory = None
 
     def _hang_up(self) -> None:
         for channel in self._channels.values():
@@ -185,7 +191,8 @@ class _Supervision:
             if rank in self._channels:
                 raise broken("this rank is there already")
             self._processes.holds(channel.peer())
-            channel.hand_over(self._memory)
+            if self._memory is not None:
+                channel.hand_over(self._memory)
         except (EngineError, OSError):
             # Another process of this user: it must not be able to end a run, so it is sent away.
             _log.warning("a process that is no rank was sent away")
@@ -193,6 +200,8 @@ class _Supervision:
             return
         self._channels[rank] = channel
         self._watch(channel.connection, lambda: self._hear(rank))
+        if len(self._channels) == self._ranks.processes:
+            self._forget_memory()
 
     def _agent_ended(self) -> None:
         raise _lost("the ranks ended before they were done")

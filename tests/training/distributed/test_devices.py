@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ def test_of_a_shrunken_machine_only_what_is_there_is_taken(db: None) -> None:
 
 def test_another_hosts_devices_are_others(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     taken(ONE, 3)
-    monkeypatch.setattr(devices.socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     assert taken(OTHER, 3).devices == (0, 1, 2)
 
 
@@ -96,7 +97,7 @@ def test_a_beat_keeps_them(db: None) -> None:
     held = taken(ONE, 2)
     run_out()
     assert held.beat() is False
-    assert all(row.expires_at > timezone.now() for row in DeviceLease.objects.filter(job=ONE))
+    assert DeviceLease.objects.filter(job=ONE, expires_at__gt=timezone.now()).count() == 2
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_no_job_has_no_place(db: None) -> None:
 def test_devices_are_counted_by_name(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("nvidia0", "nvidia1", "nvidia12", "nvidiactl", "nvidia-uvm", "nvidia-caps")
     settings.TRAINING_DEVICES = None
-    monkeypatch.setattr(devices.Path, "glob", lambda _self, _what: [devices.Path(n) for n in names])
+    monkeypatch.setattr(Path, "glob", lambda _self, _what: [Path(name) for name in names])
     assert devices.count() == 3
 
 
