@@ -20,6 +20,7 @@ was started with. Reading a message runs no code.
 import array
 import contextlib
 import json
+import math
 import os
 import socket
 import struct
@@ -66,13 +67,13 @@ class Message:
         return value
 
     def number(self, name: str) -> float:
-        """A float; a noised mean may be any.
+        """A finite float: records whose loss is not finite are in no sum.
 
         Raises:
             EngineError: `engine.protocol`.
         """
         value = self.fields.get(name)
-        if type(value) is not float:
+        if type(value) is not float or not math.isfinite(value):
             raise broken(f"{self.kind}.{name} is not a number")
         return value
 

@@ -42,14 +42,18 @@ def main() -> int:
             job = jobs.take(descriptor, rank, size)
             os.close(descriptor)
             take_part(channel, job)
-        except (TrainingError, RuntimeError, ValueError, OSError) as error:
-            known = isinstance(error, TrainingError)
-            code = error.stable_code if isinstance(error, TrainingError) else "engine.rank_lost"
-            with contextlib.suppress(OSError):
-                # Type and place alone: a message may quote what it choked on.
-                channel.send("failed", code=code, place="" if known else _place(error))
-            return 1
+        except TrainingError as error:
+            return _failed(channel, error.stable_code)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others wait for this rank
+            # Type and place alone: a message may quote what it choked on.
+            return _failed(channel, "engine.rank_lost", _place(error))
     return 0
+
+
+def _failed(channel: Channel, code: str, place: str = "") -> int:
+    with contextlib.suppress(OSError):
+        channel.send("failed", code=code, place=place)
+    return 1
 
 
 def take_part(channel: Channel, job: jobs.Job) -> None:

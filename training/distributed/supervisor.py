@@ -185,7 +185,8 @@ class _Supervision:
             said = channel.receive()
             if said is None or said.kind != "hello":
                 raise broken("a rank says hello first")
-            if not hmac.compare_digest(said.text("token").encode(), self._token.encode()):
+            token = said.text("token").encode(errors="surrogatepass")
+            if not hmac.compare_digest(token, self._token.encode()):
                 raise broken("this is nobody's token")
             rank = said.integer("rank", 0, self._ranks.processes - 1)
             if rank in self._channels:
@@ -217,8 +218,7 @@ class _Supervision:
         elif said.kind == "failed":
             raise self._failure(rank, said)
         elif rank == 0:
-            with contextlib.suppress(OSError):  # its end is heard at the next look
-                self._answer(channel, said)
+            self._answer(channel, said)
         elif said.kind == "over":
             self._over.add(rank)
         else:
@@ -236,18 +236,18 @@ class _Supervision:
         match said.kind:
             case "next":
                 stop = self._cancelled_at is not None or self._calls.cancelled()
-                channel.send("stop" if stop else "go")
+                _say(channel, "stop" if stop else "go")
             case "pay":
                 steps = said.integer("steps", 1, self._job.plan.steps - self._paid)
                 self._calls.on_block(steps)
                 self._paid += steps
-                channel.send("go")
+                _say(channel, "go")
             case "block":
                 self._keep(channel, said)
-                channel.send("go")
+                _say(channel, "go")
             case "trained":
                 self._deliver(jobs.trained_of(said.payload))
-                channel.send("go")
+                _say(channel, "go")
             case _:
                 raise broken("a rank said what it was not asked")
 
@@ -260,7 +260,7 @@ class _Supervision:
         curve = (*self._curve, progress)
 
         def take() -> Snapshot:
-            channel.send("snapshot")
+            _say(channel, "snapshot")
             sent = channel.receive()
             if sent is None:
                 raise _lost("rank 0 is gone")
@@ -282,6 +282,12 @@ class _Supervision:
         ):
             raise broken("what was trained is not what was reported")
         self._ended = trained
+
+
+def _say(channel: Channel, kind: str) -> None:
+    """Answer a rank; that it is gone is heard when it is listened to."""
+    with contextlib.suppress(OSError):
+        channel.send(kind)
 
 
 def _lost(why: str) -> EngineError:

@@ -56,6 +56,11 @@ def main(scenario: str) -> None:  # noqa: C901, PLR0912, PLR0915 - a table of li
         case ["pay", said]:
             steps = {"none": 0, "true": True, "text": "20", "much": 51, "float": 20.0}[said]
             entered().send("pay", steps=steps)
+        case ["block"]:
+            channel = paid()
+            channel.send("block", step=20, **BLOCK)
+            wait()
+            channel.close()
         case ["no loss"]:
             paid().send("block", step=20, loss=None, loss_error=0.1)
         case ["unknown"]:
@@ -99,6 +104,7 @@ def main(scenario: str) -> None:  # noqa: C901, PLR0912, PLR0915 - a table of li
                 "rank": (None, 2),
                 "text": (None, "0"),
                 "none": (None, None),
+                "surrogate": ("\ud800", 0),
             }[said]
             assert come_in(rank, token).receive() is None
             entered().send("failed", code="stranger.sent_away", place="")  # its place is still free

@@ -1,5 +1,6 @@
 """Messages arrive as they were sent, and descriptors with them; what is no message is refused."""
 
+import math
 import os
 import socket
 import struct
@@ -56,8 +57,8 @@ def test_a_number_that_does_not_fit_is_refused(value: object) -> None:
     assert caught.value.stable_code == "engine.protocol"
 
 
-@pytest.mark.parametrize("value", [1, "1", None, True])
-def test_a_loss_is_a_float(value: object) -> None:
+@pytest.mark.parametrize("value", [1, "1", None, True, math.nan, math.inf])
+def test_a_loss_is_a_finite_float(value: object) -> None:
     with pytest.raises(EngineError):
         Message("block", {"loss": value}).number("loss")
 

@@ -1,5 +1,6 @@
 """What the supervisor makes of ranks that lie, die or fall silent: processes without torch."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -83,6 +84,7 @@ def lie(monkeypatch: pytest.MonkeyPatch, started: Started) -> Callable[..., Call
         ("stranger:rank", "stranger.sent_away"),
         ("stranger:text", "stranger.sent_away"),
         ("stranger:none", "stranger.sent_away"),
+        ("stranger:surrogate", "stranger.sent_away"),
         ("twice", "stranger.sent_away"),
     ],
 )
@@ -101,6 +103,14 @@ def test_a_block_that_the_ledger_refuses_does_not_run(lie: Callable[..., Caller]
     calls = Calls(refuse, lambda _: None, lambda _: None, lambda: False)
     with pytest.raises(LedgerError):
         lie("silent", calls)
+
+
+def test_what_keeping_a_block_raises_is_the_callers(lie: Callable[..., Caller]) -> None:
+    def full(_take: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        lie("block", Calls(lambda _: None, full, lambda _: None, lambda: False))
 
 
 def test_a_lost_lease_ends_ranks_in_the_middle_of_a_block(
