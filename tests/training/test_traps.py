@@ -205,10 +205,12 @@ def test_t6_a_rank_that_draws_nothing_loses_its_step(monkeypatch: pytest.MonkeyP
     assert max(batches(0), batches(1)) < steps
 
     job, shared = job_of(rate=rate), Shared(size)
+    # Made here: threads share torch's generator, which processes do not.
+    networks = [build(job.config, job.inputs) for _ in range(size)]
 
     def ours(rank: int) -> Trained:
         return train(
-            build(job.config, job.inputs),
+            networks[rank],
             job.features[rank::size],
             job.labels[rank::size],
             plan=job.plan,
