@@ -35,6 +35,7 @@ def test_messages_arrive_in_order(pair: Pair) -> None:
     [
         struct.pack("!IQ", 2, 0) + b"{]",
         struct.pack("!IQ", 2, 0) + b"{}",
+        struct.pack("!IQ", 2, 0) + b"[]",
         struct.pack("!IQ", 2, 0) + b"\xff\xff",
         struct.pack("!IQ", 4, 0) + b"null",
         struct.pack("!IQ", 10, 0) + b'{"kind":1}',
