@@ -352,6 +352,20 @@ def _between(start: datetime | None, end: datetime) -> float:
     return 0.0 if start is None else max(0.0, (end - start).total_seconds())
 
 
+def send_longest_waiting(kind: str, queue: str) -> bool:
+    """Send the job of a queue that waits longest: what it waited for has become free.
+
+    Safe as `resend_due`; returns whether one was sent.
+    """
+    with across_tenants(reason="what became free is any tenant's"):
+        rows = Job.objects.filter(kind=kind, queue=queue, state=JobState.WAITING)
+        job = rows.order_by("created_at", "id").first()
+        if job is None:
+            return False
+        Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())
+    return _send(_work[kind], job.pk)
+
+
 def _patience_over(job: Job, now: datetime) -> bool:
     """Whether a waiting job has waited as long again as it had when it was last sent."""
     if job.state != JobState.WAITING or job.sent_at is None:

@@ -3,15 +3,29 @@
 import logging
 import threading
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
+from uuid import UUID
 
 from django.db import DatabaseError, connections
 
 from governance.errors import LostLeaseError
-from governance.leases import LEASE, Lease
+from governance.leases import LEASE
 
 EVERY: Final = LEASE.total_seconds() / 3
 _log: Final = logging.getLogger(__name__)
+
+
+class Beating(Protocol):
+    """What a pulse keeps: a job's lease, or what a job holds beside it."""
+
+    @property
+    def job_id(self) -> UUID:
+        """Whose it is."""
+        ...
+
+    def beat(self) -> bool:
+        """Stay alive, or raise LostLeaseError."""
+        ...
 
 
 class Pulse:
@@ -21,7 +35,7 @@ class Pulse:
     every write of it checks the lease again.
     """
 
-    def __init__(self, lease: Lease, every: float = EVERY) -> None:
+    def __init__(self, lease: Beating, every: float = EVERY) -> None:
         self._lease = lease
         self._every = every
         self._over = threading.Event()

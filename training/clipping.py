@@ -21,8 +21,6 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from opacus.grad_sample import GradSampleModuleFastGradientClipping
-from opacus.validators import ModuleValidator
 from torch import nn
 from torch.nn.grad import conv2d_input
 
@@ -238,7 +236,7 @@ class ClosedForm:
         self, features: torch.Tensor, labels: torch.Tensor, shares: torch.Tensor | None = None
     ) -> ClippedSum:
         """See `ClippingPass`."""
-        total = torch.zeros(self._size, dtype=torch.float64)
+        total = torch.zeros(self._size, dtype=torch.float64, device=features.device)
         watched, refused = np.zeros(WATCHED), 0
         chunk = IMAGES if self._images else PHYSICAL
         for start in range(0, len(features), chunk):
@@ -248,7 +246,7 @@ class ClosedForm:
                 of_these, bad = self._add(rows, targets, of_whom, total)
             watched += of_these
             refused += bad
-        return ClippedSum(total.numpy(), watched, refused)
+        return ClippedSum(total.cpu().numpy(), watched, refused)
 
     def _add(
         self,
@@ -363,7 +361,7 @@ class _Dense:
 
     def squares(self) -> torch.Tensor:
         """‖a‖²‖g‖² for the weight, and ‖g‖² for the bias."""
-        squares = torch.full((len(self.given),), float("bias" in self.trained))
+        squares = self.given.new_full((len(self.given),), float("bias" in self.trained))
         if "weight" in self.trained:
             squares += torch.linalg.vecdot(self.given, self.given)
         squares *= torch.linalg.vecdot(self.signal, self.signal)
@@ -486,6 +484,12 @@ class Hooked:
     """
 
     def __init__(self, network: nn.Module, loss: LossFunction, max_grad_norm: float) -> None:
+        # Loaded here: ranks that train by the closed form need not wait two seconds for it.
+        from opacus.grad_sample import (  # noqa: PLC0415
+            GradSampleModuleFastGradientClipping,
+        )
+        from opacus.validators import ModuleValidator  # noqa: PLC0415
+
         if ModuleValidator.validate(network.train(), strict=False):
             raise EngineError(
                 "a layer couples records or keeps statistics of them (batch normalization does)",
@@ -535,7 +539,7 @@ class Hooked:
                 of_whom = None if of_whom is None else of_whom[finite]
             weights = self._bounds.weights(norms, of_whom)
             gradients = torch.autograd.grad((losses * weights).sum(), self._parameters)
-            total += torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
+            total += torch.cat([g.reshape(-1) for g in gradients]).double().cpu().numpy()
             watched += self._bounds.watched(losses, norms, of_whom)
         return ClippedSum(total, watched, refused)
 

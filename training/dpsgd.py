@@ -28,6 +28,9 @@ crash at any point costs at most what was recorded. After it ran, `on_kept` may 
 only then does anything of the block become known. Training goes on from a snapshot as if it had not
 stopped: a step's coins and noise follow from the run's secret and the step's number, so that steps
 which were paid for, ran, and were lost with a worker come out again as they were.
+
+Several ranks may share the steps (`training.distributed`): each does 2 to 4 for the drawn records
+that it holds, the sums are added up, and everything else is done by all of them alike.
 """
 
 import math
@@ -44,6 +47,7 @@ from torch import nn
 
 from training.clipping import WATCHED, LossFunction, clipping_pass, watched_units
 from training.config import Guarantee, Optimizer, Plan, TrainingConfig
+from training.distributed.group import ALONE, Group, own, records_of
 from training.errors import EngineError
 from training.randomness import Secret
 from training.units import Unit, Units
@@ -135,13 +139,16 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     units: Units | None = None,
     after: Snapshot | None = None,
     paid: int = 0,
+    group: Group = ALONE,
 ) -> Trained:
     """Train `network` in place by the plan.
 
     Args:
-        network: a plain module whose layers Opacus supports; left without hooks.
+        network: a plain module whose layers Opacus supports; left without hooks. The arithmetic is
+            done on its device.
         features: (n, …) float32 (rows without a usable label are left out; the plan's public N
-            still counts them). Where every record is a unit, n is at most N.
+            still counts them). Where every record is a unit, n is at most N. In a group: the rows
+            that this rank holds.
         labels: (n,) float32.
         plan: q, T, σ, C and the divisor.
         config: optimizer and averaging; neither can weaken the plan.
@@ -157,6 +164,8 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         after: where an earlier worker stopped, with the same plan, config, secret and records.
         paid: steps that the ledger holds already; those after the snapshot are run again as they
             were.
+        group: who trains with this process. All are called alike, with the same secret; `on_block`
+            and `cancelled` must agree in all of them.
 
     Returns:
         The weights and the number of steps that ran.
@@ -164,7 +173,8 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     Raises:
         EngineError: shapes do not fit, or the weights became non-finite.
     """
-    _check(features, labels, plan, units)
+    records = records_of(group, len(features))
+    _check(features, labels, plan, units, records)
     state = _State(network, plan, config)
     curve: list[Progress] = []
     done = 0
@@ -172,11 +182,11 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         state.restore(after.tensors)
         done, curve = after.step, list(after.curve)
     clipping = clipping_pass(network, loss, plan.max_grad_norm)
-    of_whom = len(features) if units is None else units
-    draws = _Draws(plan, secret, of_whom, size=state.size + WATCHED)
+    of_whom = records if units is None else units
+    draws = _Draws(plan, secret, group, of_whom, size=state.size + WATCHED)
     figures = watched_units(plan.max_grad_norm) * plan.divisor
     threads = torch.get_num_threads()
-    if clipping.light(plan.divisor):
+    if clipping.light(plan.divisor / group.size):
         torch.set_num_threads(max(1, threads - 1))  # one of them draws
     try:
         while done < plan.steps and not cancelled():
@@ -185,10 +195,14 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
                 on_block(unpaid)
             noisy = np.zeros(WATCHED)
             for number in range(done + 1, done + ahead + 1):
-                drawn, shares, noise = draws.of(number)  # 1. (b,) indexes; and for 5. (P + 3,)
-                clipped = clipping.sum(features[drawn], labels[drawn], shares)  # 2. 3. 4.
-                mean = (clipped.gradient + noise[WATCHED:]) / plan.divisor  # 6. float64 until here
-                noisy += clipped.watched + noise[:WATCHED]
+                drawn, shares, noise = draws.of(number)  # 1. (b,) places; and for 5. (P + 3,)
+                clipped = clipping.sum(
+                    state.batch(features, drawn), state.batch(labels, drawn), state.moved(shares)
+                )
+                summed = group.sum(np.append(clipped.watched, clipped.gradient))  # 2. 3. 4. of all
+                summed += noise  # 5. float64 until 7.
+                noisy += summed[:WATCHED]
+                mean = summed[WATCHED:] / plan.divisor  # 6.
                 state.step(number, mean)  # 7.
             done += ahead
             state.check()
@@ -221,14 +235,16 @@ def _progress(
     )
 
 
-def _check(features: torch.Tensor, labels: torch.Tensor, plan: Plan, units: Units | None) -> None:
+def _check(
+    features: torch.Tensor, labels: torch.Tensor, plan: Plan, units: Units | None, records: int
+) -> None:
     if features.ndim < 2 or labels.shape != (len(features),):  # noqa: PLR2004 - a table, images
         raise EngineError("features must be (n, …) and labels (n,)", code="engine.shape")
     if (units is None) is (plan.unit is Unit.SUBJECT):
         raise EngineError("the plan's unit and the rows' are not the same", code="engine.unit")
-    if units is not None and len(units.rows) != len(features):
+    if units is not None and len(units.rows) != records:
         raise EngineError("every row must be somebody's", code="engine.shape")
-    if units is None and len(features) > plan.rows:
+    if units is None and records > plan.rows:
         raise EngineError("there are more rows than the plan's public count", code="engine.shape")
     if plan.guarantee is Guarantee.DP and plan.noise_multiplier <= 0:
         raise EngineError("a DP plan without noise", code="engine.no_noise")
@@ -237,14 +253,16 @@ def _check(features: torch.Tensor, labels: torch.Tensor, plan: Plan, units: Unit
 class _Draws:
     """Coins and noise of each step, made by another thread while the step before is computed."""
 
-    def __init__(self, plan: Plan, secret: Secret, of: int | Units, *, size: int) -> None:
-        self._plan, self._secret = plan, secret
+    def __init__(
+        self, plan: Plan, secret: Secret, group: Group, of: int | Units, *, size: int
+    ) -> None:
+        self._plan, self._secret, self._group = plan, secret, group
         self._of, self._size = of, size
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="draws")
         self._next: tuple[int, Future[_Drawn]] | None = None
 
     def of(self, number: int) -> _Drawn:
-        """The records that are in step `number`, by index, with their shares; and its noise."""
+        """Places of this rank's records that are in step `number`, shares; the step's noise."""
         if self._next is not None and self._next[0] == number:
             drawn = self._next[1].result()
         else:
@@ -259,13 +277,19 @@ class _Draws:
 
     def _make(self, number: int) -> _Drawn:
         source = self._secret.step(number)
-        shares = None
+        shares: npt.NDArray[np.float32] | None = None
         if isinstance(self._of, Units):
-            indexes, parts = self._of.expand(self._plan.sample(source, len(self._of)))
-            shares = torch.from_numpy(parts)
+            indexes, shares = self._of.expand(self._plan.sample(source, len(self._of)))
         else:
             indexes = self._plan.sample(source, self._of)
-        return torch.from_numpy(indexes), shares, self._plan.noise(source, self._size)
+        indexes, mine = own(indexes, self._group)
+        if shares is not None and mine is not None:
+            shares = shares[mine]
+        return (
+            torch.from_numpy(indexes),
+            None if shares is None else torch.from_numpy(shares),
+            self._plan.noise(source, self._size),
+        )
 
 
 class _State:
@@ -275,7 +299,8 @@ class _State:
         self._network = network
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         self.size = sum(p.numel() for p in self._parameters)
-        self._gradient = torch.zeros(self.size)
+        self._device = self._parameters[0].device
+        self._gradient = torch.zeros(self.size, device=self._device)
         parts = torch.split(self._gradient, [p.numel() for p in self._parameters])
         for parameter, part in zip(self._parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
@@ -283,6 +308,17 @@ class _State:
         self._average = _TailAverage(
             self._parameters, after=round(plan.steps * (1 - config.average_last))
         )
+
+    def batch(self, rows: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """Some of the rows, where the weights are; from pinned memory, while the CPU goes on."""
+        taken = rows[drawn]
+        if self._device.type == "cpu":
+            return taken
+        return taken.pin_memory().to(self._device, non_blocking=True)
+
+    def moved(self, shares: torch.Tensor | None) -> torch.Tensor | None:
+        """Shares, where the weights are."""
+        return None if shares is None else shares.to(self._device)
 
     def step(self, number: int, mean: npt.NDArray[np.float64]) -> None:
         """Step `number` with the noisy mean gradient, (P,) end to end."""
@@ -307,7 +343,7 @@ class _State:
                 if value is not None
             }
         found |= self._average.tensors()
-        copies = {name: value.detach().clone().contiguous() for name, value in found.items()}
+        copies = {name: value.detach().cpu().clone().contiguous() for name, value in found.items()}
         return Snapshot(curve[-1].step, copies, curve)
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -337,7 +373,8 @@ class _State:
     def result(self) -> dict[str, torch.Tensor]:
         """The weights by name, averaged if that was asked for."""
         self._average.apply()
-        return {name: value.detach().clone() for name, value in self._network.state_dict().items()}
+        found = self._network.state_dict()
+        return {name: value.detach().cpu().clone() for name, value in found.items()}
 
 
 def _optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:

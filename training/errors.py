@@ -15,7 +15,7 @@ TrainingError
 ├── WatchError             watch.*        another pass of the watch was first
 ├── FeatureError           feature.*      a declaration or a column cannot be encoded
 ├── PredictionInputError   predict.*      one request row is not what the model's schema says
-├── EngineError            engine.*       the training loop refuses to go on
+├── EngineError            engine.*       the training loop, or a rank of it, cannot go on
 ├── RandomnessError        randomness.*   a source of random bits is not acceptable here
 ├── CheckpointError        checkpoint.*   what was kept of an attempt cannot be written or read
 ├── EncoderError           encoder.*      a packaged encoder is not there, or is another one

@@ -1,6 +1,6 @@
 """Which loop trains which kind of model: one place to ask, for runs and for shadow models."""
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -9,6 +9,9 @@ from training.boosting import boost
 from training.config import ModelKind, TrainingConfig
 from training.dpsgd import Trained, train
 from training.features import FeatureSpec
+
+# Kinds whose steps several processes can share; the others train in one.
+SHARED: Final = frozenset({ModelKind.LINEAR, ModelKind.MLP, ModelKind.EMBEDDING, ModelKind.CNN})
 
 
 def learn(

@@ -223,6 +223,27 @@ class Effort(TenantOwned):
         return f"{self.run_id} · {self.attempt} · {self.seconds:.0f} s"
 
 
+class DeviceLease(models.Model):
+    """A GPU of one host, and the job that has it. Of no tenant: a machine serves them all.
+
+    `fence` rises with each taking, so that who took it before is told from who has it.
+    """
+
+    host = models.CharField(max_length=255)
+    device = models.PositiveSmallIntegerField()
+    job = models.UUIDField(null=True)
+    fence = models.PositiveBigIntegerField(default=0)
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["host", "device"], name="device_leased_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.device}"
+
+
 class RunPoint(TenantOwned):
     """One point of a run's live curves: bookkeeping, not evidence.
 

@@ -55,12 +55,16 @@ from training.columns import columns_of
 from training.compression import MeasuredForm, compress, rows_a_second
 from training.config import Guarantee, ModelKind, Plan, TrainingConfig
 from training.declarations import Declared
+from training.distributed import devices
+from training.distributed.devices import Place
+from training.distributed.jobs import Job
+from training.distributed.supervisor import Calls, train_in_ranks
 from training.dpsgd import Progress, Snapshot, Trained
-from training.errors import RunStateError
+from training.errors import EngineError, RunStateError
 from training.evaluation import Metrics, NoisyCounts, count, measure
 from training.features import FeatureSpec, column_of
 from training.inputs import ahead_of, inputs_of, network_of
-from training.learning import learn
+from training.learning import SHARED, learn
 from training.mechanisms import Mechanism, Purpose
 from training.models import Run, RunPoint, RunState
 from training.planning import check_unchanged, with_features
@@ -82,31 +86,39 @@ def work(job_id: UUID) -> None:
 
     Nothing is raised for what went wrong with the run: its state and the log say it. A job that
     somebody else has, that has ended, or whose tenant is at its limit is left alone; a lost lease
-    writes nothing more.
+    writes nothing more. A job whose devices others have is left waiting.
     """
-    _carry_out(leases.claim(job_id), job_id)
+    _work(job_id, leases.claim)
 
 
 def work_next(job_id: UUID) -> None:
-    """As `work`, of the best job in the queue of this one: a message is a permission to work."""
-    _carry_out(leases.claim_next(job_id), job_id)
+    """As `work`, of the best job in the queue of this one: a message is a permission to work.
+
+    Devices are taken for one job before it is claimed, so where there are any it is this one.
+    """
+    _work(job_id, leases.claim_next)
 
 
-def _carry_out(lease: Lease | None, job_id: UUID) -> None:
-    if lease is None:
-        _log.info("job %s found nothing that may be done now", job_id)
+def _work(job_id: UUID, claim: Callable[[UUID], Lease | None]) -> None:
+    place = devices.place(job_id)
+    if place is None:
         return
-    _attempt(lease)
+    with place:
+        lease = claim(job_id) if place.held is None else leases.claim(job_id)
+        if lease is None:
+            _log.info("job %s found nothing that may be done now", job_id)
+            return
+        _carry_out(lease, place)
     leases.send_next(TRAIN)  # the place that is free now may be what another waited for
 
 
-def _attempt(lease: Lease) -> None:
+def _carry_out(lease: Lease, place: Place) -> None:
     with tenant_scope(lease.tenant_id):
         run = Run.objects.select_related("version__dataset", "tenant").get(
             pk=lease.subject.partition(":")[2]
         )
         try:
-            _Attempt(run, lease).carry_out()
+            _Attempt(run, lease, place).carry_out()
         except LostLeaseError:
             _log.warning("job %s went to another worker", lease.job_id)
         except _Cancelled:
@@ -150,9 +162,10 @@ class _Scored:
 class _Attempt:
     """The newest attempt of one run, under one lease."""
 
-    def __init__(self, run: Run, lease: Lease) -> None:
+    def __init__(self, run: Run, lease: Lease, place: Place) -> None:
         self.run = run
         self.lease = lease
+        self.place = place
         self.worker: SystemActor = training_worker(run.tenant_id)
         self.plan = Plan.from_dict(run.plan)
         self.config = TrainingConfig.from_dict(run.config_json())
@@ -200,6 +213,8 @@ class _Attempt:
         """Take up what a dead worker kept; refuse what keeps killing workers."""
         if self.lease.beat(stage="prepare", of=self.plan.steps):
             raise _Cancelled
+        if self.place.waited_too_long:
+            raise EngineError("other jobs have the devices", code="engine.devices_busy")
         known = ledger.line(self.run)
         row = checkpoints.find(self.run)
         before = row.fence if row is not None and row.job == self.lease.job_id else 0
@@ -256,6 +271,24 @@ class _Attempt:
             done = progress.step
             self._draw(progress)
 
+        def cancelled() -> bool:
+            self.place.check()
+            return self.lease.beat(stage="train", done=done)
+
+        if not self.place.here and self.config.model in SHARED:
+            job = Job(
+                plan=self.plan,
+                config=self.config,
+                secret=self.kept.secret,
+                spec=spec,
+                features=features,
+                labels=labels[usable],
+                units=units,
+                after=self.kept.snapshot,
+                paid=_steps(self.paid),
+            )
+            calls = Calls(on_block, self._keep, on_progress, cancelled)
+            return train_in_ranks(job, self.place.ranks, calls)
         boosted = self.config.model is ModelKind.EBM
         return learn(
             network,
@@ -270,7 +303,7 @@ class _Attempt:
             on_block=on_block,
             on_kept=self._keep,
             on_progress=on_progress,
-            cancelled=lambda: self.lease.beat(stage="train", done=done),
+            cancelled=cancelled,
             after=self.kept.snapshot,
             paid=_steps(self.paid),
         )

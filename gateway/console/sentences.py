@@ -257,7 +257,12 @@ SENTENCES: Final[dict[str, Promise]] = {
     "feature.one_text": _("Adapters read one encoded text: ignore the other columns."),
     "encoder.missing": _("The text encoder is not installed: run make install."),
     "encoder.differs": _("The text encoder's files are not those that are pinned."),
+    "engine.devices_busy": _("Other runs had the devices for a day: try again."),
+    "engine.devices_lost": _("Another run took the devices over: try again."),
     "engine.diverged": _("The training diverged."),
+    "engine.rank_lost": _(
+        "A process of the training died; a retry goes on, and what was spent stays spent."
+    ),
     "checkpoint.damaged": _(
         "What the last worker kept of this attempt is damaged; what it spent stays spent."
     ),

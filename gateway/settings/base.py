@@ -205,6 +205,8 @@ TRAINING_RUNS_PER_TENANT: int
 COST_CPU_HOUR: Decimal
 COST_GPU_HOUR: Decimal
 COST_CURRENCY: str
+TRAINING_PROCESSES: int
+TRAINING_DEVICES: int | None
 SOURCES: dict[str, Any]
 RELEASE_K: dict[str, int]
 RELEASE_L: int
@@ -250,6 +252,8 @@ def derive(env: Environment) -> dict[str, Any]:
         "COST_CPU_HOUR": env.cost_cpu_hour,
         "COST_GPU_HOUR": env.cost_gpu_hour,
         "COST_CURRENCY": env.cost_currency,
+        "TRAINING_PROCESSES": env.training_processes,
+        "TRAINING_DEVICES": env.training_devices,
         "RELEASE_K": {
             "internal": env.release_k_internal,
             "external": env.release_k_external,

@@ -75,6 +75,8 @@ class Environment(BaseSettings):
     cost_cpu_hour: Decimal = Field(Decimal(0), ge=0, lt=10**6, decimal_places=4)
     cost_gpu_hour: Decimal = Field(Decimal(0), ge=0, lt=10**6, decimal_places=4)
     cost_currency: str = Field("EUR", pattern=r"^[A-Z]{3}$")
+    training_processes: int = Field(1, ge=1, le=64)
+    training_devices: int | None = Field(None, ge=0, le=64)  # None: those that the driver shows
     # How well rows must hide people, by who receives them: the product's figures, or stricter ones.
     release_k_internal: int = Field(5, ge=5)
     release_k_external: int = Field(11, ge=11)

@@ -48,6 +48,8 @@ DEFAULT_EPSILON_CAP = 10.0
 RUN_APPROVAL_EPSILON = 3.0
 CHECKPOINT_SECONDS = 0.0  # after every block
 TRAINING_RUNS_PER_TENANT = 20  # a run that a test kills keeps its place
+TRAINING_PROCESSES = 1
+TRAINING_DEVICES = 0  # whatever this machine has
 
 STATIC_ROOT.mkdir(exist_ok=True)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

@@ -7,6 +7,7 @@ fails and the fault can be struck off. Numbered as in the notes that found them.
 import math
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,22 @@ from opacus.optimizers import DPOptimizerFastGradientClipping
 from opacus.schedulers import ExponentialGradClip
 from opacus.utils.batch_memory_manager import BatchMemoryManager
 from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
-from opacus.utils.uniform_sampler import UniformWithReplacementSampler
+from opacus.utils.uniform_sampler import (
+    DistributedUniformWithReplacementSampler,
+    UniformWithReplacementSampler,
+)
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.factories.engine import CLIP, clipped, records
+from tests.factories.ranks import ROWS, STEPS, Shared, Threads, job_of
 from training.accounting import epsilon, make_plan, pld_epsilon, rdp_of
 from training.artifacts import from_bytes
 from training.clipping import clipping_pass
 from training.config import Guarantee, Plan, TrainingConfig
-from training.dpsgd import binary_loss, train
+from training.dpsgd import Trained, binary_loss, train
 from training.errors import ArtifactError, ConfigError, EngineError
+from training.inputs import network_of
 from training.mechanisms import WHOLE
 from training.randomness import seeded_secret, seeded_source
 
@@ -175,6 +181,50 @@ def test_t5_a_weighted_mean_couples_records() -> None:
             lambda z, y: nn.functional.cross_entropy(z, y.long(), torch.tensor([1.0, 50.0])),
             CLIP,
         ).sum(*records(8, 6))
+
+
+def test_t6_a_rank_that_draws_nothing_loses_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ranks wait for one another in different steps, and the accountant counts neither."""
+    rate, steps, size = 1 / ROWS, STEPS, 2
+
+    def batches(rank: int) -> int:
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: size)
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+        return len(
+            list(
+                DistributedUniformWithReplacementSampler(
+                    total_size=ROWS,
+                    sample_rate=rate,
+                    steps=steps,
+                    generator=torch.Generator().manual_seed(rank),
+                )
+            )
+        )
+
+    assert batches(0) != batches(1)
+    assert max(batches(0), batches(1)) < steps
+
+    job, shared = job_of(rate=rate), Shared(size)
+    # Made here: threads share torch's generator, which processes do not.
+    networks = [network_of(job.config, job.spec) for _ in range(size)]
+
+    def ours(rank: int) -> Trained:
+        return train(
+            networks[rank],
+            job.features[rank::size],
+            job.labels[rank::size],
+            plan=job.plan,
+            config=job.config,
+            secret=job.secret,
+            on_block=lambda _: None,
+            group=Threads(rank, size, shared),
+        )
+
+    with ThreadPoolExecutor(size) as pool:
+        one, other = pool.map(ours, range(size))
+    assert one.executed == other.executed == steps
+    for name, value in one.state.items():
+        assert torch.equal(value, other.state[name]), name
 
 
 def test_t7_the_divisor_gives_the_private_count_away() -> None:

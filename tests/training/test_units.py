@@ -20,6 +20,7 @@ from training import ledger, pipeline
 from training.accounting import make_plan
 from training.clipping import ClippingPass, ClosedForm, Hooked
 from training.config import Guarantee, Plan, TrainingConfig
+from training.distributed.group import ALONE
 from training.dpsgd import _Draws, binary_loss, train
 from training.errors import EngineError, RunRefusedError
 from training.features import column_of
@@ -132,7 +133,7 @@ class TestEngine:
     def test_persons_are_drawn_whole_each_with_probability_q(self) -> None:
         of = np.repeat(np.arange(50), 3)
         secret = seeded_secret(5, allow_seeded=True)
-        draws = _Draws(plan(Unit.SUBJECT), secret, Units.of(of), size=2)
+        draws = _Draws(plan(Unit.SUBJECT), secret, ALONE, Units.of(of), size=2)
         seen: Counter[int] = Counter()
         for step in range(1, 41):
             rows, shares, noise = draws.of(step)

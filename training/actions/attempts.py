@@ -28,7 +28,15 @@ from training.states import move
 
 # Ends after which going on makes sense: nothing of what was computed was at fault.
 GOES_ON: Final = frozenset(
-    {"run.cancelled", "run.worker_lost", "checkpoint.not_written", "internal"}
+    {
+        "run.cancelled",
+        "run.worker_lost",
+        "checkpoint.not_written",
+        "engine.devices_busy",
+        "engine.devices_lost",
+        "engine.rank_lost",
+        "internal",
+    }
 )
 
 

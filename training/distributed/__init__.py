@@ -1,0 +1,1 @@
+"""Training in several processes: a supervisor outside, equal ranks within."""
