@@ -11,7 +11,7 @@ under the tenant's key, and is gone with the checkpoint when the attempt ends.
 
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import safetensors.torch
@@ -24,10 +24,9 @@ from audit.errors import DomainError
 from governance.leases import Lease
 from governance.models import StoredObject
 from governance.vault import ObjectWriter, discard, open_object
-from training.dpsgd import Progress, Snapshot
+from training.dpsgd import Snapshot, from_lists, to_lists
 from training.errors import CheckpointError, TrainingError
 from training.features import FeatureSpec
-from training.mechanisms import exact
 from training.models import Checkpoint, Run
 from training.randomness import Secret
 
@@ -70,10 +69,7 @@ def to_bytes(kept: Kept, binding: Mapping[str, object]) -> bytes:
         if snapshot is None
         else {
             "step": snapshot.step,
-            "curve": [
-                [point.step, point.steps, *(exact(value) for value in astuple(point)[2:])]
-                for point in snapshot.curve
-            ],
+            "curve": to_lists(snapshot.curve),
         },
     }
     tensors = {} if snapshot is None else dict(snapshot.tensors)
@@ -107,11 +103,7 @@ def from_bytes(stored: bytes, binding: Mapping[str, object]) -> Kept:
 def _snapshot(header: Any, tensors: Mapping[str, torch.Tensor]) -> Snapshot | None:
     if header is None:
         return None
-    curve = [
-        Progress(step, of, *(float(value) for value in figures))
-        for step, of, *figures in header["curve"]
-    ]
-    return Snapshot(header["step"], tensors, tuple(curve))
+    return Snapshot(header["step"], tensors, from_lists(header["curve"]))
 
 
 def binding(run: Run) -> dict[str, object]:

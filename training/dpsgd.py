@@ -34,9 +34,9 @@ that it holds, the sums are added up, and everything else is done by all of them
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -49,6 +49,7 @@ from training.clipping import WATCHED, LossFunction, clipping_pass, watched_unit
 from training.config import Guarantee, Optimizer, Plan, TrainingConfig
 from training.distributed.group import ALONE, Group, own, records_of
 from training.errors import EngineError
+from training.mechanisms import exact
 from training.randomness import Secret
 from training.units import Unit, Units
 
@@ -81,6 +82,27 @@ class Progress:
     clip_fraction_error: float | None = None
     gradient_norm: float | None = None
     gradient_norm_error: float | None = None
+
+
+def to_lists(curve: Sequence[Progress]) -> list[list[object]]:
+    """A curve as canonical JSON keeps it: whole numbers, and figures as decimal strings or null."""
+    return [[one.step, one.steps, *map(_written, astuple(one)[2:])] for one in curve]
+
+
+def from_lists(stored: Sequence[Sequence[Any]]) -> tuple[Progress, ...]:
+    """Read `to_lists` back.
+
+    Raises:
+        TypeError, ValueError: it is not one.
+    """
+    return tuple(
+        Progress(step, steps, *(None if one is None else float(one) for one in figures))  # type: ignore[arg-type]  # as many as were written
+        for step, steps, *figures in stored
+    )
+
+
+def _written(figure: float | None) -> str | None:
+    return None if figure is None else exact(figure)
 
 
 @dataclass(frozen=True)

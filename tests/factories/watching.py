@@ -53,7 +53,8 @@ def release(
     run = ask(house, dataset, **asked)
     told = dict(card() if said is None else said)
     with tenant_scope(house.id):
-        Run.objects.filter(pk=run.pk).update(state=RunState.FINISHED)
+        for state in (RunState.RUNNING, RunState.FINISHED):
+            Run.objects.filter(pk=run.pk).update(state=state)
         model = Model.objects.get(slug=run.model_name)
         data = f"weights {model.versions.count()}".encode()
         version: ModelVersion = ModelVersion.objects.create(

@@ -26,7 +26,7 @@ from tests.factories.training import (
     untrained,
 )
 from tests.training.auditing.test_verdict import drawn_twice, half_the_noise, no_clipping, shuffled
-from training import examining, ledger
+from training import examining, ledger, reading
 from training.actions.examinations import request_examination, stop_examination
 from training.artifacts import from_bytes
 from training.auditing.membership import lira
@@ -39,7 +39,7 @@ from training.mechanisms import WHOLE, Mechanism, Purpose
 from training.models import Run, RunState
 from training.randomness import SECURE, seeded_secret
 from training.recomputation import recompute
-from training.split import held_out_rows
+from training.split import held_out_subjects
 
 DELTA: Final = 1e-5
 PUBLIC: Final[dict[str, Any]] = {**DECLARATIONS, "public": True}
@@ -108,7 +108,8 @@ def test_the_loss_attack_is_released_with_noise_and_charged_what_was_asked(house
         assert before < ledger.statement(budget).spent < before + 0.5
     found = made.figures["loss"]
     with tenant_scope(house.id):
-        held_out = int(held_out_rows(made.run.version.dataset_id, 240).sum())
+        people = [f"P{i:06d}" for i in range(240)]
+        held_out = int(held_out_subjects(made.run.version.dataset_id, people).sum())
     assert (found["members"], found["outsiders"]) == (held_out, held_out)  # balanced
     # The noise in the figures is that of the ledger's line, and nothing exact is beside it.
     assert float(found["noise_multiplier"]) == mechanism.noise_multiplier
@@ -243,9 +244,7 @@ def _purpose_withdrawn(house: House, _patch: pytest.MonkeyPatch) -> None:
 
 
 def _rows_lost(_house: House, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        examining, "frames", lambda version: (frame.head(-1) for frame in frames(version))
-    )
+    patch.setattr(reading, "frames", lambda version: (frame.head(-1) for frame in frames(version)))
 
 
 def _damaged(_house: House, patch: pytest.MonkeyPatch) -> None:

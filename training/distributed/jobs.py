@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import safetensors.torch
@@ -19,10 +19,9 @@ from safetensors import SafetensorError, safe_open
 from audit.canonical import canonical
 from training.config import Plan, TrainingConfig
 from training.distributed.group import held
-from training.dpsgd import BLOCK, Progress, Snapshot, Trained
+from training.dpsgd import BLOCK, Progress, Snapshot, Trained, from_lists, to_lists
 from training.errors import EngineError, TrainingError
 from training.features import FeatureSpec
-from training.mechanisms import exact
 from training.randomness import Secret
 from training.units import Units
 
@@ -30,7 +29,7 @@ _HEADER: Final = "portcullis"
 _MARK: Final = "format"
 _SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 _KINDS: Final = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
-FIGURES: Final = fields(Progress)[2:]  # after step and steps
+FIGURES: Final = tuple(field.name for field in fields(Progress)[2:])  # after step and steps
 _Tensors = Mapping[str, torch.Tensor]
 
 
@@ -72,7 +71,7 @@ def share(job: Job) -> int:
         "spec": job.spec.as_dict(),
         "block": job.block,
         "paid": job.paid,
-        "curve": None if job.after is None else _curve(job.after.curve),
+        "curve": None if job.after is None else to_lists(job.after.curve),
     }
     tensors = {"features": job.features.contiguous(), "labels": job.labels.contiguous()}
     if job.units is not None:
@@ -150,7 +149,7 @@ def take(descriptor: int, rank: int, size: int) -> Job:
 
 def snapshot_bytes(snapshot: Snapshot) -> bytes:
     """A snapshot, on its way from rank 0 to the supervisor."""
-    return _packed(snapshot.tensors, {"curve": _curve(snapshot.curve)})
+    return _packed(snapshot.tensors, {"curve": to_lists(snapshot.curve)})
 
 
 def snapshot_of(stored: bytes) -> Snapshot:
@@ -171,7 +170,7 @@ def trained_bytes(trained: Trained) -> bytes:
     said = {
         "executed": trained.executed,
         "stopped": trained.stopped,
-        "curve": _curve(trained.curve),
+        "curve": to_lists(trained.curve),
     }
     return _packed(trained.state, said)
 
@@ -184,7 +183,7 @@ def trained_of(stored: bytes) -> Trained:
     """
     said, tensors = _unpacked(stored)
     try:
-        curve = _points(said["curve"])
+        curve = from_lists(said["curve"])
         return Trained(tensors, int(said["executed"]), bool(said["stopped"]), curve)
     except (KeyError, TypeError, ValueError):
         raise _unreadable() from None
@@ -221,32 +220,6 @@ def _unreadable() -> EngineError:
     return EngineError("what a rank sent cannot be read", code="engine.protocol")
 
 
-def _curve(points: tuple[Progress, ...]) -> list[list[object]]:
-    return [
-        [point.step, point.steps, *(_exact(figure) for figure in figures_of(point))]
-        for point in points
-    ]
-
-
-def figures_of(point: Progress) -> tuple[float | None, ...]:
-    """A point's figures in the order of their fields, after its step."""
-    return tuple(getattr(point, field.name) for field in FIGURES)
-
-
-def _exact(figure: float | None) -> str | None:
-    return None if figure is None else exact(figure)
-
-
-def _points(said: list[Any]) -> tuple[Progress, ...]:
-    return tuple(_point(step, steps, figures) for step, steps, *figures in said)
-
-
-def _point(step: int, steps: int, figures: list[str | None]) -> Progress:
-    read = [None if one is None else float(one) for one in figures]
-    named = zip((field.name for field in FIGURES), read, strict=True)
-    return replace(Progress(step, steps, 0.0, 0.0), **dict(named))
-
-
 def _snapshot(said: list[Any], tensors: _Tensors) -> Snapshot:
-    curve = _points(said)
+    curve = from_lists(said)
     return Snapshot(curve[-1].step, tensors, curve)

@@ -129,11 +129,7 @@ def _answered(channel: Channel) -> bool:
 
 def _tell(channel: Channel, progress: Progress, take: Callable[[], Snapshot]) -> None:
     """Report a block, with a snapshot if the supervisor wants one; it is known to nobody before."""
-    figures = {
-        field.name: figure
-        for field, figure in zip(jobs.FIGURES, jobs.figures_of(progress), strict=True)
-        if figure is not None
-    }
+    figures = {name: getattr(progress, name) for name in jobs.FIGURES}
     channel.send("block", step=progress.step, **figures)
     said = channel.receive()
     if said is not None and said.kind == "snapshot":

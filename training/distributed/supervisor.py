@@ -255,7 +255,7 @@ class _Supervision:
         """A block has run: kept first, shown after that."""
         # A step that the ledger does not hold may not have run.
         step = said.integer("step", self._done + 1, self._paid)
-        figures = [said.number(field.name) for field in jobs.FIGURES]
+        figures = [said.number(name) for name in jobs.FIGURES]
         progress = Progress(step, self._job.plan.steps, *figures)
         curve = (*self._curve, progress)
 

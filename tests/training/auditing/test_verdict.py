@@ -127,7 +127,7 @@ def test_a_broken_engine_fails_where_it_is_broken(
 ) -> None:
     """What a check misses is as much part of what it can show as what it sees."""
     broken(monkeypatch)
-    found = audited(1.0, path)
+    found = audited(1.0, path, runs=6)  # in which the right engine has no false alarm
     assert seen <= failed(found)
     assert not missed & failed(found)
     assert not found.passes
