@@ -33,7 +33,7 @@ import torch
 from torch import nn
 
 from training.config import LOSS_CEILING, LOSS_SHARE, Plan, TrainingConfig
-from training.dpsgd import Progress, Snapshot, Trained
+from training.dpsgd import Progress, Snapshot, Trained, stalled
 from training.errors import EngineError
 from training.features import Feature, Numeric
 from training.randomness import Secret
@@ -98,7 +98,10 @@ def boost(  # noqa: PLR0913 - the parts of one run, each named at the call
         average.restore(after.tensors["average"].numpy(), int(after.tensors["count"]))
         done, curve = after.step, list(after.curve)
     block = max(1, math.ceil(plan.steps / 40))
-    while done < plan.steps and not cancelled():
+    stopped = False
+    while done < plan.steps and not stalled(curve, config.patience):
+        if stopped := cancelled():
+            break
         ahead = min(block, plan.steps - done)
         if (unpaid := done + ahead - max(done, paid)) > 0:
             on_block(unpaid)
@@ -126,7 +129,7 @@ def boost(  # noqa: PLR0913 - the parts of one run, each named at the call
         layer.weight.copy_(torch.from_numpy(average.of(state.scores)).unsqueeze(0))
         layer.bias.zero_()
     made = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    return Trained(made, done, done < plan.steps, tuple(curve))
+    return Trained(made, done, stopped, tuple(curve))
 
 
 class _State:

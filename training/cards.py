@@ -104,6 +104,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
             "plan": plan.as_dict(),
             "plan_digest": plan.digest(),
             "executed_steps": artifact.executed,
+            "kept": _kept(artifact),
             "curve": [_point(point) for point in curve],
             "curve_means": f"means over a block of each record's loss clipped at {LOSS_CEILING:g}, "
             "of whether its gradient was clipped, and of its gradient's norm capped at "
@@ -188,6 +189,20 @@ def _preprocessing(spec: FeatureSpec, source: str) -> dict[str, Any]:
             entry["values"] = len(feature.values)
         shown.append(entry)
     return {"digest": spec.digest(), "declared_by": source, "features": shown}
+
+
+def _kept(artifact: Artifact) -> str:
+    """Which weights these are; choosing among checkpoints by private rows would have a price."""
+    averaged = artifact.config.average_last
+    first = artifact.plan.steps * (1 - averaged)
+    weights = (
+        f"the mean of the weights after the last {averaged:.0%} of the planned steps"
+        if averaged and artifact.executed > round(first)
+        else "the weights after the last step"
+    )
+    stalled = artifact.executed < artifact.plan.steps
+    early = "; training stopped early, by the noisy loss" if stalled else ""
+    return f"{weights}; no other checkpoint was looked at{early}"
 
 
 def _point(point: Progress) -> dict[str, object]:

@@ -13,6 +13,7 @@
 Both give the same sums. A record whose loss or norm is not finite adds zero.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -167,6 +168,11 @@ def _one_a_record(losses: torch.Tensor, records: int) -> torch.Tensor:
     return losses
 
 
+def _even(records: int, most: int) -> int:
+    """The size of equal chunks, none above `most`: a last one of a few records wastes a pass."""
+    return max(1, math.ceil(records / max(1, math.ceil(records / most))))
+
+
 # An activation's derivative times the signal from above, from the activation's output alone.
 _Derivative = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 _FROM_OUTPUT: Final[Mapping[type[nn.Module], _Derivative]] = MappingProxyType(
@@ -238,7 +244,7 @@ class ClosedForm:
         """See `ClippingPass`."""
         total = torch.zeros(self._size, dtype=torch.float64, device=features.device)
         watched, refused = np.zeros(WATCHED), 0
-        chunk = IMAGES if self._images else PHYSICAL
+        chunk = _even(len(features), IMAGES if self._images else PHYSICAL)
         for start in range(0, len(features), chunk):
             rows, targets = features[start : start + chunk], labels[start : start + chunk]
             of_whom = None if shares is None else shares[start : start + chunk]
@@ -428,14 +434,31 @@ def _convolved(
 ) -> "_Convolved":
     """Sums over places of signal times what the kernel saw there: (B, O, L) by (B, C·kernel, L)."""
     places = signal.flatten(2)
-    seen = nn.functional.unfold(
-        given, layer.kernel_size, layer.dilation, _padding(layer), layer.stride
-    )
+    seen = _seen(layer, given)
     of = {
         "weight": lambda: torch.bmm(places, seen.transpose(1, 2)).flatten(1),
         "bias": lambda: places.sum(2),
     }
     return _Convolved(tuple(of[name]() for name in trained))
+
+
+def _seen(layer: nn.Conv2d, given: torch.Tensor) -> torch.Tensor:
+    """What each place's kernel saw, (B, C·kernel, L), as `nn.functional.unfold` gives it.
+
+    Without dilation a strided view copied once, by all threads: measured, a third of the time.
+    """
+    if set(layer.dilation) != {1}:
+        return nn.functional.unfold(
+            given, layer.kernel_size, layer.dilation, _padding(layer), layer.stride
+        )
+    high, wide = _padding(layer)
+    padded = nn.functional.pad(given, (wide, wide, high, high)) if high or wide else given
+    views = padded
+    for axis, (kernel, stride) in enumerate(
+        zip(layer.kernel_size, layer.stride, strict=True), start=2
+    ):
+        views = views.unfold(axis, kernel, stride)  # (B, C, places…, kernel…)
+    return views.permute(0, 1, 4, 5, 2, 3).reshape(len(given), -1, views.shape[2] * views.shape[3])
 
 
 @dataclass(frozen=True)
@@ -450,6 +473,9 @@ class _Step:
     def forward(cls, layer: nn.Module, given: torch.Tensor) -> "_Step":
         """Apply a layer, with a graph of its own where autograd will be asked for the way back."""
         if type(layer) in _BY_AUTOGRAD:
+            if type(layer) is nn.MaxPool2d:
+                # Channels together, its maxima are vectorized: measured, a third of the time.
+                given = given.contiguous(memory_format=torch.channels_last)
             with torch.enable_grad():
                 given = given.detach().requires_grad_()
                 return cls(layer, given, layer(given))

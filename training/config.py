@@ -35,6 +35,7 @@ _LARGEST_LAYERS: Final = 8
 _LARGEST_WIDTH: Final = 8_192
 _LARGEST_STEPS: Final = 1_000_000
 _LARGEST_BATCH: Final = 1_000_000
+_LONGEST_PATIENCE: Final = 1_000
 _IMAGE_AXES: Final = 3
 _LARGEST_SIDE: Final = 256
 _SMALLEST_IMAGE: Final = 8
@@ -103,6 +104,7 @@ class TrainingConfig:
         max_grad_norm: clipping norm C of one record's vector.
         learning_rate, momentum, optimizer: how a noisy mean gradient becomes a step.
         average_last: share of the last steps whose weights are averaged; 0 turns averaging off.
+        patience: blocks without a lower noisy loss after which training stops; 0 for never.
         forms: other forms of the model to make and to measure on the held-out rows.
         lora_rank, lora_alpha, lora_layers: of a `lora` model's adapters: their rank, what they are
             scaled by times that rank, and in how many of the encoder's last layers they are.
@@ -123,6 +125,7 @@ class TrainingConfig:
     momentum: float = 0.9
     optimizer: Optimizer = Optimizer.SGD
     average_last: float = 0.25
+    patience: int = 0
     forms: tuple[Form, ...] = ()
     init_seed: int = 0
     guarantee: Guarantee = Guarantee.DP
@@ -191,6 +194,8 @@ class TrainingConfig:
             raise _refuse("expected_batch", f"an expected batch is 1 to {_LARGEST_BATCH} records")
         if not 0 < self.steps <= _LARGEST_STEPS:
             raise _refuse("steps", f"a run has 1 to {_LARGEST_STEPS} steps")
+        if not 0 <= self.patience <= _LONGEST_PATIENCE:
+            raise _refuse("patience", f"0 to {_LONGEST_PATIENCE} blocks")
         for name in ("max_grad_norm", "learning_rate"):
             value = getattr(self, name)
             if not math.isfinite(value) or value <= 0:
@@ -325,6 +330,7 @@ _READERS: Final[dict[str, Any]] = {
     "momentum": _number,
     "optimizer": Optimizer,
     "average_last": _number,
+    "patience": _integer,
     "forms": lambda value: tuple(Form(item) for item in _list(value)),
     "init_seed": _integer,
     "guarantee": Guarantee,

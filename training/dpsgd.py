@@ -101,6 +101,19 @@ def from_lists(stored: Sequence[Sequence[Any]]) -> tuple[Progress, ...]:
     )
 
 
+def stalled(curve: Sequence[Progress], patience: int) -> bool:
+    """Whether the last blocks brought no loss that is lower by more than its noise.
+
+    Of noisy losses alone, which are paid for: stopping by them is post-processing. A Rényi filter
+    allows it (arXiv 2008.11193): what an attempt does next may depend on what it has released.
+    """
+    if not patience or len(curve) <= patience:
+        return False
+    before = min(one.loss for one in curve[:-patience])
+    lately = min(one.loss for one in curve[-patience:])
+    return lately > before - curve[-1].loss_error
+
+
 def _written(figure: float | None) -> str | None:
     return None if figure is None else exact(figure)
 
@@ -112,7 +125,8 @@ class Trained:
     Attributes:
         state: weights by name, on the CPU; the average if averaging was asked for.
         executed: steps that ran, each of them charged.
-        stopped: whether the run was cancelled before the plan's last step.
+        stopped: whether the run was cancelled before the plan's last step. One that stalled was
+            not: it has its model, and steps that did not run cost nothing.
         curve: progress after each block.
     """
 
@@ -207,11 +221,14 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     of_whom = records if units is None else units
     draws = _Draws(plan, secret, group, of_whom, size=state.size + WATCHED)
     figures = watched_units(plan.max_grad_norm) * plan.divisor
+    stopped = False
     threads = torch.get_num_threads()
     if clipping.light(plan.divisor / group.size):
         torch.set_num_threads(max(1, threads - 1))  # one of them draws
     try:
-        while done < plan.steps and not cancelled():
+        while done < plan.steps and not stalled(curve, config.patience):
+            if stopped := cancelled():
+                break
             ahead = min(block, plan.steps - done)
             if (unpaid := done + ahead - max(done, paid)) > 0:
                 on_block(unpaid)
@@ -236,7 +253,7 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
         torch.set_num_threads(threads)
         draws.close()
         clipping.close()
-    return Trained(state.result(), done, done < plan.steps, tuple(curve))
+    return Trained(state.result(), done, stopped, tuple(curve))
 
 
 def _progress(

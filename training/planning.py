@@ -37,6 +37,7 @@ CHOICES: Final = frozenset(
         "optimizer",
         "average_last",
         "forms",
+        "patience",
         "image",
         "module",
         "init_seed",

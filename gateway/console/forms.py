@@ -21,6 +21,8 @@ from training.models import Guarantee, Priority
 _MODELS: Final = {
     ModelKind.LINEAR.value: _("linear"),
     ModelKind.MLP.value: _("multi-layer perceptron"),
+    ModelKind.EMBEDDING.value: _("multi-layer perceptron with embeddings"),
+    ModelKind.EBM.value: _("boosted tables, one a feature"),
     ModelKind.LORA.value: _("adapters in a text encoder"),
 }
 

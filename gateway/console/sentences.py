@@ -228,6 +228,7 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.image_invalid": _("An image has channels, height and width within the limits."),
     "run.module_invalid": _("There is no such module, or it does not give one logit a row."),
     "run.module_not_allowed": _("The operator does not allow this module."),
+    "run.patience_invalid": _("Patience is a whole number of blocks within the limits."),
     "run.forms_invalid": _("There is no such form of a model, or it is named twice."),
     "run.not_trained_here": _("This model version was not trained here."),
     "run.not_sealed": _("There is no sealed version of this dataset to train on."),

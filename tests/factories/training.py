@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 import numpy as np
@@ -124,7 +125,7 @@ def make_version(
             name=name,
             state=DatasetState.SEALED,
             subject_column=subject,
-            declarations=dict(DECLARATIONS if declarations is None else declarations),
+            declarations=deepcopy(dict(DECLARATIONS if declarations is None else declarations)),
             rows=rows if source_rows == -1 else source_rows,
             uploaded_by=house.user(house.steward),
         )

@@ -45,6 +45,7 @@ def test_serve_refuses_a_database_that_is_not_migrated(environment: dict[str, st
     assert "python manage.py migrate" in result.stderr
 
 
+@pytest.mark.slow
 def test_serve_answers_and_ends_without_a_trace(environment: dict[str, str]) -> None:
     migrated = _manage(environment, "migrate", "--verbosity", "0")
     assert migrated.returncode == 0, migrated.stderr

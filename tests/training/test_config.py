@@ -47,6 +47,8 @@ PLAN = Plan(rows=1_000, sampling=WHOLE // 10, steps=20, noise_multiplier=2.5, ma
         ("average_last", 1.1, "run.average_last_invalid"),
         ("init_seed", -1, "run.init_seed_invalid"),
         ("adjacency", "replace-one", "run.adjacency_invalid"),
+        ("patience", -1, "run.patience_invalid"),
+        ("patience", 1_001, "run.patience_invalid"),
         ("unit", "household", "run.unit_invalid"),
         ("features", 7, "run.features_invalid"),
         ("lora_rank", 5, "run.lora_rank_invalid"),  # of an MLP

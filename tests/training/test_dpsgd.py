@@ -9,7 +9,7 @@ import torch
 from tests.factories.engine import CLIP, clipped, records, vector_of_one
 from training.clipping import WATCHED, watched_units
 from training.config import Guarantee, ModelKind, Optimizer, Plan, TrainingConfig
-from training.dpsgd import Progress, Snapshot, Trained, train
+from training.dpsgd import Progress, Snapshot, Trained, stalled, train
 from training.errors import EngineError
 from training.mechanisms import WHOLE
 from training.networks import build
@@ -90,6 +90,40 @@ def test_cancel_stops_between_blocks() -> None:
     answers = iter([False, False, True])
     trained, blocks = run(plan=a_plan(), cancelled=lambda: next(answers), block=20)
     assert (trained.executed, trained.stopped, blocks) == (40, True, [20, 20])
+
+
+def test_a_run_that_stalls_ends_with_its_model_and_pays_no_more() -> None:
+    """Nothing is learned at such a rate; the losses that decide are those that were released."""
+    chosen = config(hidden=(4,), learning_rate=1e-9, patience=2)
+    trained, blocks = run(plan=a_plan(), chosen=chosen, block=5)
+    assert (trained.executed, trained.stopped) == (5 * len(trained.curve), False)
+    assert trained.executed < 50
+    assert sum(blocks) == trained.executed
+    assert stalled(trained.curve, 2)
+    assert not stalled(trained.curve[:-1], 2)
+    kept: list[Snapshot] = []
+    run(plan=a_plan(), chosen=chosen, block=5, on_kept=lambda take: kept.append(take()))
+    again, more = run(plan=a_plan(), chosen=chosen, block=5, after=kept[-1], paid=trained.executed)
+    assert (again.executed, more) == (trained.executed, [])
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "said"),
+    [
+        ([0.7, 0.7, 0.7, 0.7], 0, False),
+        ([0.7, 0.7], 2, False),
+        ([0.7, 0.7, 0.7], 2, True),
+        ([0.7, 0.69, 0.68], 2, True),  # within the noise
+        ([0.7, 0.6, 0.5], 2, False),
+        ([0.7, 0.5, 0.6, 0.6], 2, True),
+        ([0.7, 0.5, 0.6, 0.3], 2, False),
+    ],
+)
+def test_a_loss_is_lower_only_by_more_than_its_noise(
+    losses: list[float], patience: int, *, said: bool
+) -> None:
+    curve = [Progress(n, 9, loss, 0.05) for n, loss in enumerate(losses)]
+    assert stalled(curve, patience) is said
 
 
 def test_empty_batches_are_steps() -> None:

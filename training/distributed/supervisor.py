@@ -36,7 +36,7 @@ from typing import Any, Final, Self
 
 from training.distributed import jobs
 from training.distributed.channel import CHANNEL, TOKEN, Channel, Listener, Message, broken
-from training.dpsgd import Progress, Snapshot, Trained
+from training.dpsgd import Progress, Snapshot, Trained, stalled
 from training.errors import EngineError
 
 TICK: Final = 5.0  # seconds between looks at the lease
@@ -277,8 +277,9 @@ class _Supervision:
 
     def _deliver(self, trained: Trained) -> None:
         whole = self._done == self._job.plan.steps
+        ended = whole or stalled(self._curve, self._job.config.patience)
         if (trained.executed, trained.curve) != (self._done, self._curve) or (
-            trained.stopped is whole
+            trained.stopped is ended
         ):
             raise broken("what was trained is not what was reported")
         self._ended = trained
