@@ -35,6 +35,8 @@ _LARGEST_LAYERS: Final = 8
 _LARGEST_WIDTH: Final = 8_192
 _LARGEST_STEPS: Final = 1_000_000
 _LARGEST_BATCH: Final = 1_000_000
+_MOST_VIEWS: Final = 16
+_LOUDEST_VIEW: Final = 10.0
 _LONGEST_PATIENCE: Final = 1_000
 _IMAGE_AXES: Final = 3
 _LARGEST_SIDE: Final = 256
@@ -105,6 +107,8 @@ class TrainingConfig:
         learning_rate, momentum, optimizer: how a noisy mean gradient becomes a step.
         average_last: share of the last steps whose weights are averaged; 0 turns averaging off.
         patience: blocks without a lower noisy loss after which training stops; 0 for never.
+        views: of each drawn record, augmented, in its one clipped vector; see `training.views`.
+        view_noise: standard deviation of a view's noise on encoded features; images are shifted.
         forms: other forms of the model to make and to measure on the held-out rows.
         lora_rank, lora_alpha, lora_layers: of a `lora` model's adapters: their rank, what they are
             scaled by times that rank, and in how many of the encoder's last layers they are.
@@ -126,6 +130,8 @@ class TrainingConfig:
     optimizer: Optimizer = Optimizer.SGD
     average_last: float = 0.25
     patience: int = 0
+    views: int = 1
+    view_noise: float = 0.1
     forms: tuple[Form, ...] = ()
     init_seed: int = 0
     guarantee: Guarantee = Guarantee.DP
@@ -142,6 +148,7 @@ class TrainingConfig:
         check_delta(self.delta)
         self._check_network()
         self._check_optimization()
+        self._check_views()
         if self.adjacency != ADJACENCY:
             raise _refuse("adjacency", f"only {ADJACENCY} adjacency is implemented")
 
@@ -165,6 +172,16 @@ class TrainingConfig:
         if not 0 <= self.init_seed < 2**53:
             raise _refuse("init_seed", "must be a non-negative integer below 2**53")
         self._check_adapters()
+
+    def _check_views(self) -> None:
+        if not 1 <= self.views <= _MOST_VIEWS:
+            raise _refuse("views", f"1 to {_MOST_VIEWS} views of a record")
+        if self.views > 1 and self.model in {ModelKind.LORA, ModelKind.EBM}:
+            raise _refuse("views", f"a {self.model.value} model has one view of a record")
+        if not 0 < self.view_noise <= _LOUDEST_VIEW:  # false for NaN
+            raise _refuse("view_noise", f"must be above 0 and at most {_LOUDEST_VIEW:g}")
+        if not 0 <= self.patience <= _LONGEST_PATIENCE:
+            raise _refuse("patience", f"0 to {_LONGEST_PATIENCE} blocks")
 
     def _check_image(self) -> None:
         if self.model is not ModelKind.CNN:
@@ -194,8 +211,6 @@ class TrainingConfig:
             raise _refuse("expected_batch", f"an expected batch is 1 to {_LARGEST_BATCH} records")
         if not 0 < self.steps <= _LARGEST_STEPS:
             raise _refuse("steps", f"a run has 1 to {_LARGEST_STEPS} steps")
-        if not 0 <= self.patience <= _LONGEST_PATIENCE:
-            raise _refuse("patience", f"0 to {_LONGEST_PATIENCE} blocks")
         for name in ("max_grad_norm", "learning_rate"):
             value = getattr(self, name)
             if not math.isfinite(value) or value <= 0:
@@ -331,6 +346,8 @@ _READERS: Final[dict[str, Any]] = {
     "optimizer": Optimizer,
     "average_last": _number,
     "patience": _integer,
+    "views": _integer,
+    "view_noise": _number,
     "forms": lambda value: tuple(Form(item) for item in _list(value)),
     "init_seed": _integer,
     "guarantee": Guarantee,

@@ -52,6 +52,7 @@ from training.errors import EngineError
 from training.mechanisms import exact
 from training.randomness import Secret
 from training.units import Unit, Units
+from training.views import Views
 
 BLOCK: Final = 20  # steps
 
@@ -220,6 +221,7 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
     clipping = clipping_pass(network, loss, plan.max_grad_norm)
     of_whom = records if units is None else units
     draws = _Draws(plan, secret, group, of_whom, size=state.size + WATCHED)
+    views = Views(config.views, config.view_noise, config.image, config.init_seed)
     figures = watched_units(plan.max_grad_norm) * plan.divisor
     stopped = False
     threads = torch.get_num_threads()
@@ -235,9 +237,13 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
             noisy = np.zeros(WATCHED)
             for number in range(done + 1, done + ahead + 1):
                 drawn, shares, noise = draws.of(number)  # 1. (b,) places; and for 5. (P + 3,)
-                clipped = clipping.sum(
-                    state.batch(features, drawn), state.batch(labels, drawn), state.moved(shares)
-                )
+                rows, targets = state.batch(features, drawn), state.batch(labels, drawn)
+                if views.count > 1:
+                    # By each record's number among all: not by who else was drawn.
+                    rows = views.of(rows, drawn * group.size + group.rank, number)
+                    targets = views.repeated(targets)
+                    shares = views.shares(shares, len(drawn))
+                clipped = clipping.sum(rows, targets, state.moved(shares))
                 summed = group.sum(np.append(clipped.watched, clipped.gradient))  # 2. 3. 4. of all
                 summed += noise  # 5. float64 until 7.
                 noisy += summed[:WATCHED]

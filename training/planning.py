@@ -38,6 +38,8 @@ CHOICES: Final = frozenset(
         "average_last",
         "forms",
         "patience",
+        "views",
+        "view_noise",
         "image",
         "module",
         "init_seed",
