@@ -162,6 +162,8 @@ def privacy(
             "training_records": [mechanism.as_dict() for mechanism in training],
             "held_out_records": [mechanism.as_dict() for mechanism in evaluation],
         },
+        "hyper_parameters": "defaults follow from public rules; every other run on this dataset, "
+        "whether or not its model was kept, is charged to the dataset's budget",
         "composition": f"a {_WHO[plan.unit]} is trained on or held out, never both: "
         "parallel composition",
         "promise": {

@@ -518,7 +518,8 @@ class Hooked:
 
         if ModuleValidator.validate(network.train(), strict=False):
             raise EngineError(
-                "a layer couples records or keeps statistics of them (batch normalization does)",
+                "a layer couples records or keeps statistics of them (batch normalization does); "
+                "replace_layers puts group normalization in its place",
                 code="engine.layer_unsupported",
             )
         self._hooked = GradSampleModuleFastGradientClipping(

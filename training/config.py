@@ -29,6 +29,7 @@ CLIP_SHARE: Final = 0.04
 NORM_SHARE: Final = 0.04
 GRADIENT_SHARE: Final = math.sqrt(1 - LOSS_SHARE**2 - CLIP_SHARE**2 - NORM_SHARE**2)
 LOSS_CEILING: Final = 4.0
+ROUNDS: Final = 60  # that a boosted model goes over its features, where nobody says otherwise
 NORM_CEILING: Final = 2.0  # in units of C
 
 _LARGEST_LAYERS: Final = 8
@@ -101,6 +102,7 @@ class TrainingConfig:
         model: which network; `hidden` are the widths of an MLP's hidden layers.
         image: of a `cnn` model: channels, height and width, whose product is the number of pixels.
         module: of a `module` model: the dotted path of a class or function.
+        replace_layers: whether layers of it that would couple records may be replaced.
         expected_batch: mean number of records in a step (Poisson sampling makes it random).
         steps: number of steps T.
         max_grad_norm: clipping norm C of one record's vector.
@@ -142,6 +144,7 @@ class TrainingConfig:
     lora_layers: int = 2
     image: tuple[int, ...] = ()
     module: str = ""
+    replace_layers: bool = False
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -167,11 +170,16 @@ class TrainingConfig:
         if self.model is ModelKind.EBM and self.max_grad_norm != 1:
             raise _refuse("max_grad_norm", "residuals are at most 1 as they are")
         self._check_image()
+        self._check_module()
+        self._check_adapters()
+
+    def _check_module(self) -> None:
         if bool(self.module) is not (self.model is ModelKind.MODULE):
             raise _refuse("module", "a module model, and no other, names its class")
+        if self.replace_layers and self.model is not ModelKind.MODULE:
+            raise _refuse("replace_layers", "only a module model has layers to replace")
         if not 0 <= self.init_seed < 2**53:
             raise _refuse("init_seed", "must be a non-negative integer below 2**53")
-        self._check_adapters()
 
     def _check_views(self) -> None:
         if not 1 <= self.views <= _MOST_VIEWS:
@@ -326,6 +334,12 @@ def _widths(value: object) -> tuple[int, ...]:
     return tuple(_integer(item) for item in _list(value))
 
 
+def _yes(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
@@ -358,12 +372,14 @@ _READERS: Final[dict[str, Any]] = {
     "lora_layers": _integer,
     "image": _widths,
     "module": _text,
+    "replace_layers": _yes,
 }
 _ADAPTERS: Final = frozenset({"lora_rank", "lora_alpha", "lora_layers"})
 _LAYERED: Final = frozenset({ModelKind.MLP, ModelKind.EMBEDDING})
 _OF_ONE_KIND: Final = dict.fromkeys(_ADAPTERS, ModelKind.LORA) | {
     "image": ModelKind.CNN,
     "module": ModelKind.MODULE,
+    "replace_layers": ModelKind.MODULE,
 }
 
 

@@ -46,7 +46,9 @@ def network_of(config: TrainingConfig, spec: FeatureSpec) -> nn.Module:
             check_pixels(config, spec.features)
             return convolutional(config)
         case ModelKind.MODULE:
-            return modules.made(config.module, spec.width, config.init_seed)
+            return modules.made(
+                config.module, spec.width, config.init_seed, replaced=config.replace_layers
+            )
         case ModelKind.LORA:
             return _adapted(config, spec)
 

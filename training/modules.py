@@ -42,8 +42,10 @@ def check(path: str) -> None:
         )
 
 
-def made(path: str, inputs: int, seed: int) -> "nn.Module":
+def made(path: str, inputs: int, seed: int, *, replaced: bool = False) -> "nn.Module":
     """The module of a path for so many inputs, its weights drawn from the public seed.
+
+    `replaced` has Opacus put group normalization where a layer would couple records.
 
     Raises:
         ConfigError: `run.module_not_allowed`; `run.module_invalid`, it is not there, is no module,
@@ -57,6 +59,10 @@ def made(path: str, inputs: int, seed: int) -> "nn.Module":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _called(path, inputs)
+            if replaced:
+                from opacus.validators import ModuleValidator  # noqa: PLC0415  # seconds
+
+                network = ModuleValidator.fix(network.train())
             with torch.no_grad():
                 shape = network.eval()(torch.zeros(2, inputs)).shape
     except Exception:  # noqa: BLE001 - a stranger's code may raise anything, with any text in it

@@ -14,7 +14,7 @@ from governance.models import DatasetVersion
 from training.bounds import SHARE
 from training.charges import Charge, Part
 from training.columns import columns_of, subject_of, within
-from training.config import Guarantee, ModelKind, Plan, TrainingConfig, read_fields
+from training.config import ROUNDS, Guarantee, ModelKind, Plan, TrainingConfig, read_fields
 from training.declarations import Declared, read_declarations
 from training.errors import ConfigError, FeatureError, RunRefusedError
 from training.features import FeatureSpec
@@ -42,13 +42,13 @@ CHOICES: Final = frozenset(
         "view_noise",
         "image",
         "module",
+        "replace_layers",
         "init_seed",
         "lora_rank",
         "lora_alpha",
         "lora_layers",
     }
 )
-ROUNDS: Final = 60  # that a boosted model goes over its features, where nobody says otherwise
 _SMALLEST: Final = Decimal("0.000001")  # ε is kept with six places
 
 

@@ -120,6 +120,8 @@ def test_lists_of_values_are_embedded_and_short_ones_are_not() -> None:
         ("ebm", {"max_grad_norm": 2}, "run.max_grad_norm_invalid"),
         ("ebm", {"hidden": [4]}, "run.hidden_invalid"),
         ("module", {}, "run.module_invalid"),
+        ("mlp", {"replace_layers": True}, "run.replace_layers_invalid"),
+        ("module", {"module": PATHS[0], "replace_layers": 1}, "run.replace_layers_invalid"),
         ("mlp", {"module": PATHS[0]}, "run.module_invalid"),
         ("module", {"module": "os.system"}, "run.module_not_allowed"),
         ("module", {"module": PATHS[0], "forms": ["onnx"]}, "run.forms_invalid"),
@@ -155,7 +157,11 @@ def test_a_module_that_couples_records_is_refused_by_its_name() -> None:
 
 @pytest.mark.parametrize(
     ("model", "chosen"),
-    [("embedding", {"hidden": [4]}), ("module", {"module": PATHS[0]})],
+    [
+        ("embedding", {"hidden": [4]}),
+        ("module", {"module": PATHS[0]}),
+        ("module", {"module": PATHS[3], "replace_layers": True}),
+    ],
 )
 @pytest.mark.django_db
 def test_runs_from_end_to_end(model: str, chosen: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Views of a record: one vector of norm C, whoever else is drawn; and what each view is."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,11 +80,10 @@ def test_a_run_with_views_goes_on_as_it_was() -> None:
     job = job_of()
     config = TrainingConfig.from_dict({**job.config.as_dict(), "views": 3})
     assert config != job.config
-    made: dict[str, Any] = {"plan": job.plan, "config": config, "secret": job.secret}
     first = Caller()
-    fields = {"spec": job.spec, "features": job.features, "labels": job.labels}
-    whole = alone(type(job)(**made, **fields), first)
-    again = alone(type(job)(**made, **fields, after=first.snapshots[0], paid=20), Caller())
+    asked = replace(job, config=config)
+    whole = alone(asked, first)
+    again = alone(replace(asked, after=first.snapshots[0], paid=20), Caller())
     for name, value in whole.state.items():
         assert torch.equal(value, again.state[name])
     assert not torch.equal(whole.state["0.weight"], alone(job, Caller()).state["0.weight"])
