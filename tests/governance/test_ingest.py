@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from audit.errors import DomainError
@@ -210,7 +211,7 @@ def test_a_dead_worker_that_comes_back_is_refused(house: House) -> None:
     assert old is not None
     expire_lease()
     ingest.profile(job.id)
-    with tenant_scope(house.id), pytest.raises(DomainError) as caught:
+    with tenant_scope(house.id), pytest.raises(DomainError) as caught, transaction.atomic():
         old.end(JobState.DONE)
     assert caught.value.stable_code == "job.lost_lease"
     dataset.refresh_from_db()
