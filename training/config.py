@@ -37,6 +37,7 @@ _LARGEST_WIDTH: Final = 8_192
 _LARGEST_STEPS: Final = 1_000_000
 _LARGEST_BATCH: Final = 1_000_000
 _MOST_VIEWS: Final = 16
+_LARGEST_ADVERSARY: Final = 1.0
 _LOUDEST_VIEW: Final = 10.0
 _LONGEST_PATIENCE: Final = 1_000
 _IMAGE_AXES: Final = 3
@@ -77,6 +78,7 @@ class Optimizer(StrEnum):
 
     SGD = "sgd"
     ADAMW = "adamw"
+    LAMB = "lamb"
 
 
 class Guarantee(StrEnum):
@@ -111,6 +113,8 @@ class TrainingConfig:
         patience: blocks without a lower noisy loss after which training stops; 0 for never.
         views: of each drawn record, augmented, in its one clipped vector; see `training.views`.
         view_noise: standard deviation of a view's noise on encoded features; images are shifted.
+        adversary: how far an adversary may move the encoded features of a record that is trained
+            on, in Euclidean norm (`training.adversary`); 0 for none.
         forms: other forms of the model to make and to measure on the held-out rows.
         lora_rank, lora_alpha, lora_layers: of a `lora` model's adapters: their rank, what they are
             scaled by times that rank, and in how many of the encoder's last layers they are.
@@ -134,6 +138,7 @@ class TrainingConfig:
     patience: int = 0
     views: int = 1
     view_noise: float = 0.1
+    adversary: float = 0.0
     forms: tuple[Form, ...] = ()
     init_seed: int = 0
     guarantee: Guarantee = Guarantee.DP
@@ -188,6 +193,10 @@ class TrainingConfig:
             raise _refuse("views", f"a {self.model.value} model has one view of a record")
         if not 0 < self.view_noise <= _LOUDEST_VIEW:  # false for NaN
             raise _refuse("view_noise", f"must be above 0 and at most {_LOUDEST_VIEW:g}")
+        if not 0 <= self.adversary <= _LARGEST_ADVERSARY:  # false for NaN
+            raise _refuse("adversary", f"0 to {_LARGEST_ADVERSARY:g}")
+        if self.adversary and self.model not in _ATTACKED:
+            raise _refuse("adversary", f"a {self.model.value} model is not trained against one")
         if not 0 <= self.patience <= _LONGEST_PATIENCE:
             raise _refuse("patience", f"0 to {_LONGEST_PATIENCE} blocks")
 
@@ -362,6 +371,7 @@ _READERS: Final[dict[str, Any]] = {
     "patience": _integer,
     "views": _integer,
     "view_noise": _number,
+    "adversary": _number,
     "forms": lambda value: tuple(Form(item) for item in _list(value)),
     "init_seed": _integer,
     "guarantee": Guarantee,
@@ -375,6 +385,7 @@ _READERS: Final[dict[str, Any]] = {
     "replace_layers": _yes,
 }
 _ADAPTERS: Final = frozenset({"lora_rank", "lora_alpha", "lora_layers"})
+_ATTACKED: Final = frozenset({ModelKind.LINEAR, ModelKind.MLP, ModelKind.EMBEDDING, ModelKind.CNN})
 _LAYERED: Final = frozenset({ModelKind.MLP, ModelKind.EMBEDDING})
 _OF_ONE_KIND: Final = dict.fromkeys(_ADAPTERS, ModelKind.LORA) | {
     "image": ModelKind.CNN,

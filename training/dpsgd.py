@@ -45,10 +45,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from training.adversary import hardest
 from training.clipping import WATCHED, LossFunction, clipping_pass, watched_units
 from training.config import Guarantee, Optimizer, Plan, TrainingConfig
 from training.distributed.group import ALONE, Group, own, records_of
 from training.errors import EngineError
+from training.lamb import Lamb
 from training.mechanisms import exact
 from training.randomness import Secret
 from training.units import Unit, Units
@@ -240,9 +242,10 @@ def train(  # noqa: PLR0913 - the parts of one run, each named at the call
                 rows, targets = state.batch(features, drawn), state.batch(labels, drawn)
                 if views.count > 1:
                     # By each record's number among all: not by who else was drawn.
-                    rows = views.of(rows, drawn * group.size + group.rank, number)
-                    targets = views.repeated(targets)
-                    shares = views.shares(shares, len(drawn))
+                    numbers = drawn * group.size + group.rank
+                    rows, targets, shares = views.all(rows, targets, shares, numbers, number)
+                if config.adversary:
+                    rows = hardest(network, loss, rows, targets, config.adversary)
                 clipped = clipping.sum(rows, targets, state.moved(shares))
                 summed = group.sum(np.append(clipped.watched, clipped.gradient))  # 2. 3. 4. of all
                 summed += noise  # 5. float64 until 7.
@@ -430,6 +433,8 @@ def _optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.
             return torch.optim.AdamW(
                 parameters, lr=config.learning_rate, betas=(config.momentum, 0.999)
             )
+        case Optimizer.LAMB:
+            return Lamb(parameters, lr=config.learning_rate, betas=(config.momentum, 0.999))
 
 
 class _TailAverage:

@@ -38,6 +38,7 @@ CHOICES: Final = frozenset(
         "average_last",
         "forms",
         "patience",
+        "adversary",
         "views",
         "view_noise",
         "image",

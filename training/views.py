@@ -33,6 +33,18 @@ class Views:
         self._noise, self._image, self._seed = noise, image, seed
         self._bank: torch.Tensor | None = None
 
+    def all(
+        self,
+        rows: torch.Tensor,
+        labels: torch.Tensor,
+        shares: torch.Tensor | None,
+        numbers: torch.Tensor,
+        step: int,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Rows, labels and shares of all views of a batch."""
+        made = self.of(rows, numbers, step)
+        return made, self.repeated(labels), self.shares(shares, len(rows))
+
     def of(self, rows: torch.Tensor, numbers: torch.Tensor, step: int) -> torch.Tensor:
         """(B, D) rows with their (B,) numbers in the table to (B·K, D), a row's views in a row."""
         views = rows.repeat_interleave(self.count, dim=0)

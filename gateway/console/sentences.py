@@ -231,6 +231,7 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.views_invalid": _("A record has 1 to 16 views, and 1 alone in this kind of model."),
     "run.view_noise_invalid": _("The noise of a view is above 0 and at most 10."),
     "run.replace_layers_invalid": _("Only layers of a module of one's own can be replaced."),
+    "run.adversary_invalid": _("An adversary is 0 to 1, and of networks of layers alone."),
     "run.patience_invalid": _("Patience is a whole number of blocks within the limits."),
     "run.forms_invalid": _("There is no such form of a model, or it is named twice."),
     "run.not_trained_here": _("This model version was not trained here."),
