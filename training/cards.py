@@ -24,7 +24,7 @@ from training.dpsgd import Progress
 from training.errors import ConfigError
 from training.evaluation import EDGES, SMALLEST_GROUP, Measured, Metrics, NoisyCounts
 from training.features import Category, FeatureSpec
-from training.mechanisms import Mechanism, exact
+from training.mechanisms import WHOLE, Mechanism, exact
 from training.onnx import to_onnx
 from training.renyi import check_delta, check_epsilon
 from training.units import Unit
@@ -156,7 +156,7 @@ def privacy(
         "loss_share": exact(LOSS_SHARE),
         "clip_share": exact(CLIP_SHARE),
         "norm_share": exact(NORM_SHARE),
-        "sampling": "Poisson",
+        "sampling": "Poisson" if plan.sampling < WHOLE else "none: every record in every step",
         "randomness": randomness,
         "mechanisms": {
             "training_records": [mechanism.as_dict() for mechanism in training],

@@ -89,6 +89,7 @@ def test_threads_never_over_admit() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_processes_never_over_admit() -> None:
     shop = make_shop(quota=QUOTA)
     environment = {

@@ -39,6 +39,7 @@ def _get(port: int, path: str) -> tuple[int, dict[str, Any], dict[str, str]]:
         return answer.status, json.load(answer), dict(answer.headers)
 
 
+@pytest.mark.slow
 def test_serve_refuses_a_database_that_is_not_migrated(environment: dict[str, str]) -> None:
     result = _manage(environment, "serve", "--no-workers")
     assert result.returncode == 1

@@ -152,6 +152,7 @@ def test_what_is_no_job_is_nothing_to_do(db: None, sent: list[UUID]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_workers_side_by_side_lose_no_job_and_never_pass_the_limit(
     home: Any, sent: list[UUID]
 ) -> None:

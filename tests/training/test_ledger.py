@@ -325,6 +325,7 @@ def test_both_implementations_agree_on_mixed_ledgers(books: Books, seed: int) ->
     assert said.spent > 0
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_reservations_do_not_pass_the_cap(home: Any) -> None:
     """Six processes reserve a third of the cap each, at once: as many succeed as fit."""
