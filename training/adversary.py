@@ -36,7 +36,7 @@ def hardest(
     size = radius / 2
     moved = rows.detach().clone()
     for parameter in asked:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
     try:
         with torch.enable_grad():
             for _ in range(STEPS):
@@ -50,5 +50,5 @@ def hardest(
                 moved = rows + off * (radius / far)
     finally:
         for parameter in asked:
-            parameter.requires_grad_()
+            parameter.requires_grad = True
     return moved
