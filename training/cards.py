@@ -357,7 +357,7 @@ def promise_in_words(
                 f"之后，无论他还知道什么、计算能力多强，他的把握最多升到 {sure:.1f}%；"
                 f"δ = {exact(delta)} 表示这一上限失效的概率约为 {once} 分之一。换成检验的说法："
                 f"一个会误判 1% 局外人的探测方法，最多只能认出 {caught:.1f}% 真正在数据中的人。"
-                "它并不保证别人无法了解与您相似的人群：数据整体呈现的规律，有没有{your}都一样。"
+                f"它并不保证别人无法了解与您相似的人群：数据整体呈现的规律，有没有{your}都一样。"
             )
         case _:
             raise ConfigError("the promise is written in en and zh", code="run.language_unknown")

@@ -6,8 +6,10 @@ import pytest
 
 from training.cards import promise_in_words
 from training.errors import ConfigError
+from training.units import Unit
 
 
+@pytest.mark.parametrize("unit", Unit)
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize(
     ("epsilon", "sure", "caught"),
@@ -18,10 +20,18 @@ from training.errors import ConfigError
         (1_000.0, "100.0", "100.0"),
     ],
 )
-def test_promise(language: str, epsilon: float, sure: str, caught: str) -> None:
-    text = promise_in_words(epsilon, 1e-5, language)
+def test_promise(language: str, unit: Unit, epsilon: float, sure: str, caught: str) -> None:
+    text = promise_in_words(epsilon, 1e-5, language, unit)
     for figure in (f"{epsilon:g}", sure, caught, "0.00001", "100,000"):
         assert figure in text
+    assert not set("{}") & set(text)  # nothing was left to be filled in
+    one = {
+        ("en", Unit.RECORD): "any one record",
+        ("en", Unit.SUBJECT): "any one person",
+        ("zh", Unit.RECORD): "任何一条记录",
+        ("zh", Unit.SUBJECT): "任何一个人",
+    }
+    assert one[language, unit] in text
 
 
 def test_the_promise_is_the_posterior_of_even_odds() -> None:
