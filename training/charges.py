@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from training.errors import LedgerError
-from training.mechanisms import Mechanism
+from training.mechanisms import Mechanism, Purpose
 from training.renyi import apart, epsilon
 
 
@@ -58,10 +58,20 @@ def tally(charges: Iterable[Charge]) -> Tally:
     """Steps by what a step is: part, noise multiplier, sampling rate and purpose."""
     steps: Tally = Counter()
     for charge in charges:
-        mechanism = charge.mechanism
-        key = (charge.part, mechanism.noise_multiplier, mechanism.sampling, mechanism.purpose.value)
-        steps[key] += mechanism.steps
+        steps[_kind(charge)] += charge.mechanism.steps
     return steps
+
+
+def _kind(charge: Charge) -> tuple[Part, float, int, str]:
+    mechanism = charge.mechanism
+    return charge.part, mechanism.noise_multiplier, mechanism.sampling, mechanism.purpose.value
+
+
+def training_steps(charges: Iterable[Charge]) -> int:
+    """Training steps among charges."""
+    return sum(
+        charge.mechanism.steps for charge in charges if charge.mechanism.purpose is Purpose.TRAINING
+    )
 
 
 def covers(reserved: Iterable[Charge], used: Iterable[Charge]) -> bool:
@@ -75,8 +85,7 @@ def less(charges: Iterable[Charge], paid: Iterable[Charge]) -> tuple[Charge, ...
     room = tally(paid)
     left = []
     for charge in charges:
-        mechanism = charge.mechanism
-        key = (charge.part, mechanism.noise_multiplier, mechanism.sampling, mechanism.purpose.value)
+        mechanism, key = charge.mechanism, _kind(charge)
         used = min(mechanism.steps, room[key])
         room[key] -= used
         if used < mechanism.steps:

@@ -23,9 +23,9 @@ from django.conf import settings
 
 from audit.canonical import decimal
 from governance.models import Dataset
-from training.charges import Charge, cost
+from training.charges import Charge, cost, training_steps
 from training.errors import BudgetError, LedgerError
-from training.mechanisms import Purpose, exact
+from training.mechanisms import exact
 from training.models import Budget, BudgetEntry, Guarantee, LedgerKind, PrivacyUnit, Run
 from training.renyi import check_epsilon
 from training.units import Unit
@@ -51,11 +51,7 @@ class Account:
     @property
     def steps(self) -> int:
         """Training steps written ahead."""
-        return sum(
-            charge.mechanism.steps
-            for charge in self.ahead
-            if charge.mechanism.purpose is Purpose.TRAINING
-        )
+        return training_steps(self.ahead)
 
 
 def budget_of(dataset: Dataset) -> Budget:

@@ -49,7 +49,7 @@ from training.artifacts import Artifact, from_bytes, to_bytes
 from training.backgrounds import ORIGIN, synthetic_background
 from training.bounds import buy_bounds
 from training.cards import model_card
-from training.charges import Charge, Part, covers
+from training.charges import Charge, Part, covers, training_steps
 from training.checkpoints import Kept
 from training.columns import columns_of
 from training.compression import MeasuredForm, compress, rows_a_second
@@ -285,7 +285,7 @@ class _Attempt:
                 labels=labels[usable],
                 units=units,
                 after=self.kept.snapshot,
-                paid=_steps(self.paid),
+                paid=training_steps(self.paid),
             )
             calls = Calls(on_block, self._keep, on_progress, cancelled)
             return train_in_ranks(job, self.place.ranks, calls)
@@ -305,7 +305,7 @@ class _Attempt:
             on_progress=on_progress,
             cancelled=cancelled,
             after=self.kept.snapshot,
-            paid=_steps(self.paid),
+            paid=training_steps(self.paid),
         )
 
     def _keep(self, take: Callable[[], Snapshot]) -> None:
@@ -337,15 +337,15 @@ class _Attempt:
         inputs = artifact.spec.width
         forms = [compress(artifact.network, inputs, form) for form in self.config.forms]
         self._pay([charge])
-        encoded = artifact.spec.encode(rows)
+        read_rows = inputs_of(artifact.config, artifact.spec, rows)
         counts = count(
-            _probabilities(artifact, rows),
+            _probabilities(artifact, read_rows),
             artifact.spec.encode_target(rows),
             {name: column_of(rows, name) for name in declared.groups},
             declared.groups,
             charge.mechanism,
             self.kept.secret.stream("evaluation"),
-            others={one.form.value: one.predict(encoded) for one in forms},
+            others={one.form.value: one.predict(read_rows.numpy()) for one in forms},
         )
         return _Scored(
             counts,
@@ -431,13 +431,6 @@ class _Attempt:
             raise _Cancelled
 
 
-def _steps(charges: Sequence[Charge]) -> int:
-    """Training steps among charges."""
-    return sum(
-        charge.mechanism.steps for charge in charges if charge.mechanism.purpose is Purpose.TRAINING
-    )
-
-
 def background_of(spec: FeatureSpec) -> dict[str, Any]:
     """Which invented rows explanations compare with, fixed when the model is registered.
 
@@ -453,11 +446,10 @@ def background_of(spec: FeatureSpec) -> dict[str, Any]:
     }
 
 
-def _probabilities(artifact: Artifact, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
-    """(n,) scores of rows."""
-    read = inputs_of(artifact.config, artifact.spec, rows)
+def _probabilities(artifact: Artifact, rows: torch.Tensor) -> npt.NDArray[np.float64]:
+    """(n,) scores of what the network reads of n rows."""
     with torch.inference_mode():
-        logits = artifact.network(read).squeeze(-1)
+        logits = artifact.network(rows).squeeze(-1)
         scores: npt.NDArray[np.float64] = torch.sigmoid(logits.double()).numpy()
     return scores
 

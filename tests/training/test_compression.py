@@ -1,6 +1,7 @@
 """Other forms of a model: what they compute, what they weigh, and what leaves the house."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,15 @@ def test_eight_bits_are_near(which: str) -> None:
         tensor.data_type == onnx.TensorProto.INT8
         for tensor in onnx.load_from_string(small.stored).graph.initializer
     )
+
+
+@both
+def test_no_form_is_ever_in_a_file(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights may hold rows by heart, and a process may be killed."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    make, width = NETWORKS[which]
+    for form in Form:
+        assert compress(make(), width, form).stored
 
 
 @both
