@@ -65,7 +65,7 @@ class Form(StrEnum):
     """Other forms of a trained model: post-processing, so they cost no ε (`training.compression`).
 
     pruned: the smaller half of all weights is zero; onnx: for other runtimes; int8: the same with
-    weights of eight bits.
+    weights of eight bits, which is made in temporary files, so never of a waived run's weights.
     """
 
     PRUNED = "pruned"
@@ -170,6 +170,8 @@ class TrainingConfig:
             raise _refuse("hidden", f"a hidden layer is 1 to {_LARGEST_WIDTH} wide")
         if len(set(self.forms)) != len(self.forms):
             raise _refuse("forms", "each form is made once")
+        if Form.INT8 in self.forms and self.guarantee is Guarantee.WAIVED:
+            raise _refuse("forms", "weights without a guarantee are in no temporary file")
         if self.forms and self.model in {ModelKind.LORA, ModelKind.MODULE}:
             raise _refuse("forms", f"a {self.model.value} model has no other forms")
         if self.model is ModelKind.EBM and self.max_grad_norm != 1:

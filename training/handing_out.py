@@ -17,7 +17,7 @@ from governance.vault import open_object
 from training.actions.models import export_model
 from training.artifacts import from_bytes
 from training.compression import compress
-from training.config import Form
+from training.config import Form, Guarantee
 from training.errors import ConfigError
 from training.models import Model, ModelState, ModelVersion
 
@@ -42,7 +42,7 @@ def hand_out(actor: UserActor, model: Model, form: str, out: Path) -> HandedOut:
         out: a new file.
 
     Raises:
-        ConfigError: `run.forms_invalid`, there is no such form.
+        ConfigError: `run.forms_invalid`, there is no such form, or not of a waived run's model.
         NotFoundError: `model.no_version`, none is released.
         ArtifactError: `artifact.form_unsupported`.
         InvalidError: `file.exists`, `file.unwritable`.
@@ -59,6 +59,12 @@ def hand_out(actor: UserActor, model: Model, form: str, out: Path) -> HandedOut:
         raise NotFoundError("this model has no released version", code="model.no_version")
     with open_object(version.artifact) as sealed:
         artifact = from_bytes(sealed.read(), expected=version.artifact_digest)
+    if asked is Form.INT8 and artifact.plan.guarantee is Guarantee.WAIVED:
+        raise ConfigError(
+            "weights without a guarantee are in no temporary file",
+            code="run.forms_invalid",
+            pointer="/form",
+        )
     made = onnx.load_from_string(compress(artifact.network, artifact.spec.width, asked).stored)
     made.metadata_props.add(key="features", value=canonical(artifact.spec.as_dict()).decode())
     made.metadata_props.add(key="artifact", value=version.artifact_digest)

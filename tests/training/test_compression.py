@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from governance.vault import open_object
 from tests.factories.people import House, make_house
 from tests.factories.training import SMALL, approve, make_version, trained
 from training.actions.models import propose_release
+from training.artifacts import Artifact, from_bytes
 from training.compression import compress, deflated, pruned, rows_a_second, running, scores_of
-from training.config import Form, TrainingConfig
+from training.config import Form, Guarantee, TrainingConfig
 from training.errors import ArtifactError, ConfigError
 from training.handing_out import hand_out
 from training.models import Model, ModelVersion
@@ -83,12 +85,22 @@ def test_eight_bits_are_near(which: str) -> None:
 
 
 @both
-def test_no_form_is_ever_in_a_file(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights may hold rows by heart, and a process may be killed."""
+@pytest.mark.parametrize("form", [Form.PRUNED, Form.ONNX])
+def test_these_forms_are_never_in_a_file(
+    which: str, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of a waived run may hold rows by heart, and a process may be killed."""
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     make, width = NETWORKS[which]
-    for form in Form:
-        assert compress(make(), width, form).stored
+    assert compress(make(), width, form).stored
+
+
+def test_weights_without_a_guarantee_are_not_given_to_what_writes_files() -> None:
+    asked = {"epsilon": 1, "delta": 1e-5, "features": "", "guarantee": "waived"}
+    assert TrainingConfig.from_dict({**asked, "forms": ["onnx", "pruned"]}).forms
+    with pytest.raises(ConfigError) as caught:
+        TrainingConfig.from_dict({**asked, "forms": ["int8"]})
+    assert caught.value.stable_code == "run.forms_invalid"
 
 
 @both
@@ -187,4 +199,23 @@ def test_what_is_refused_leaves_no_file(
         with pytest.raises(DomainError) as caught:
             hand_out(getattr(house, who), Model.objects.get(), form, tmp_path / "model.onnx")
     assert caught.value.stable_code == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_eight_bits_of_a_waived_model_are_not_handed_out(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = trained(house, make_version(house))
+    with tenant_scope(house.id):
+        approve(house, propose_release(house.engineer, version))
+
+    def waived(*given: Any, **named: Any) -> Artifact:
+        artifact = from_bytes(*given, **named)
+        plan = replace(artifact.plan, guarantee=Guarantee.WAIVED, noise_multiplier=0.0)
+        return replace(artifact, plan=plan)
+
+    monkeypatch.setattr("training.handing_out.from_bytes", waived)
+    with pytest.raises(ConfigError) as caught:
+        handed(house, version, tmp_path / "model.onnx", "int8")
+    assert caught.value.stable_code == "run.forms_invalid"
     assert list(tmp_path.iterdir()) == []
