@@ -17,6 +17,7 @@ Everything here is pure; `audit.signer` is what holds a log's private key.
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -117,8 +118,7 @@ class SigningKey:
     @property
     def verifier(self) -> VerifierKey:
         """The public half."""
-        public = Ed25519PrivateKey.from_private_bytes(self.seed).public_key()
-        return VerifierKey(self.name, public.public_bytes_raw())
+        return _verifier(self.name, self.seed)
 
     def secret_text(self) -> str:
         """The text that the key file holds."""
@@ -127,7 +127,18 @@ class SigningKey:
 
     def sign(self, message: bytes) -> bytes:
         """A plain Ed25519 signature (RFC 8032), 64 bytes."""
-        return Ed25519PrivateKey.from_private_bytes(self.seed).sign(message)
+        return _private(self.seed).sign(message)
+
+
+# A receipt a call: deriving the same key anew would cost as much as the signature.
+@functools.lru_cache(maxsize=8)
+def _private(seed: bytes) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
+@functools.lru_cache(maxsize=8)
+def _verifier(name: str, seed: bytes) -> VerifierKey:
+    return VerifierKey(name, _private(seed).public_key().public_bytes_raw())
 
 
 def sign_note(text: str, *keys: SigningKey) -> str:

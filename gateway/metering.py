@@ -5,6 +5,8 @@ many: the row's lock orders them (on SQLite the database's), and each sees what 
 left. A test key's call is counted and never charged.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -15,7 +17,7 @@ from audit.errors import DomainError
 from gateway.errors import QuotaError
 from gateway.keys import KeyFacts, read_key
 from gateway.licensing import Call, Terms, admit
-from gateway.models import ApiKey, License, UsageEvent
+from gateway.models import ApiKey, License
 from governance.scoping import across_tenants
 
 _TOUCH_EVERY: Final = timedelta(minutes=1)
@@ -23,12 +25,22 @@ _TOUCHED_AT_MOST: Final = 10_000
 _touched: dict[UUID, datetime] = {}
 
 
-def take(call: Call, *, at: datetime) -> None:
-    """Take the call's units from its license, if it and the key still allow the call at `at`.
+def take(calls: Sequence[Call], *, at: datetime) -> None:
+    """Take the units of calls from their licenses, if these and the keys still allow them at `at`.
 
     Raises:
-        CredentialError, LicenseError, QuotaError: the first denial that holds now.
+        CredentialError, LicenseError, QuotaError: the first denial that holds now, of one of them.
     """
+    units: Counter[UUID] = Counter()
+    by_key = {call.key.id: call for call in calls}
+    for call in calls:
+        units[call.key.id] += call.units if call.key.charged else 0
+    # Always in this order: two transactions that lock the same licenses never wait in a circle.
+    for call in sorted(by_key.values(), key=lambda one: (one.terms.id, one.key.id)):
+        _take(call, units[call.key.id], at)
+
+
+def _take(call: Call, units: int, at: datetime) -> None:
     key = ApiKey.objects.filter(pk=call.key.id, revoked_at__isnull=True, expires_at__gt=at)
     rows = License.objects.filter(
         # EXISTS and no join: a join would move the quota's condition into a subquery, which
@@ -41,24 +53,11 @@ def take(call: Call, *, at: datetime) -> None:
         expires_at__gt=at,
     )
     if call.key.charged:
-        taken = rows.filter(used__lte=F("quota") - call.units).update(used=F("used") + call.units)
+        taken = rows.filter(used__lte=F("quota") - units).update(used=F("used") + units)
     else:
         taken = rows.count()
     if not taken:
         raise _why(call, at)
-
-
-def count(call: Call, *, tenant: UUID, request_id: str, at: datetime) -> UsageEvent:
-    """Write down what was used, once a request."""
-    return UsageEvent.objects.create(
-        tenant_id=tenant,
-        license_id=call.terms.id,
-        request_id=request_id,
-        sku=call.feature.value,
-        units=call.units,
-        charged=call.key.charged,
-        created_at=at,
-    )
 
 
 def touch(key: KeyFacts, *, at: datetime) -> None:
