@@ -1,8 +1,8 @@
 """`@actions_together`: many acts of one kind in one durable transaction, an entry for each.
 
-A commit waits for the disk whether it holds one act or fifty, so acts that are asked for at the same
-moment by different actors may share one. What `audit.recording.action` promises of an act holds for
-each of them: its actor is asked inside the transaction, and its entry commits with it.
+A commit waits for the disk whether it holds one act or fifty, so acts that are asked for at the
+same moment by different actors may share one. What `audit.recording.action` promises of an act
+holds for each of them: its actor is asked inside the transaction, and its entry commits with it.
 
 All or none: where one of them is refused or fails, nothing of any is written, no entry either, and
 the error is raised. Who called then does each alone, through the `@action` of the same kind, which

@@ -1,4 +1,4 @@
-"""What was read of the database a moment ago: bounded maps whose entries age from when the read began.
+"""What was read of the database a moment ago: bounded maps whose entries grow old.
 
 Law 6: what is revoked stops working everywhere within five seconds. Nothing but a database read
 writes an entry, and its age counts from when that read *began*, so that a revocation which commits

@@ -1,9 +1,9 @@
 """Work that many threads ask for at the same moment, done by one of them for all.
 
-A commit waits for the disk, whether it holds one call or fifty; a matrix product of eight rows costs
-little more than one of one. So whoever comes while nobody works becomes the leader and takes all that
-waits; who comes meanwhile waits, and the first of those leads next. Nobody waits for a timer: under
-little load a call goes through alone, at once.
+A commit waits for the disk, whether it holds one call or fifty; a matrix product of eight rows
+costs little more than one of one. So whoever comes while nobody works becomes the leader and takes
+all that waits; who comes meanwhile waits, and the first of those leads next. Nobody waits for a
+timer: under little load a call goes through alone, at once.
 """
 
 import threading

@@ -4,8 +4,8 @@
     2. their charges, answers and entries are one transaction (`serve_predictions`)
     3. where that is refused or fails, each is done alone, so that its own entry says why
 
-A call whose standing was remembered and is refused in 2 is given back as `StaleError`, unrecorded: its
-thread reads the standing afresh and comes again.
+A call whose standing was remembered and is refused in 2 is given back as `StaleError`, unrecorded:
+its thread reads the standing afresh and comes again.
 """
 
 import logging

@@ -1,8 +1,8 @@
 """What a call rests on: its license, the customer, and the version that is served, read together.
 
-Remembered for `LIFE` seconds a process, as keys are. That is never what decides: the transaction that
-charges a call asks license, key and release again, and a call that it turns down for something older
-than that is judged once more by rows read afresh (`gateway.calls`).
+Remembered for `LIFE` seconds a process, as keys are. That is never what decides: the transaction
+that charges a call asks license, key and release again, and a call that it turns down is judged
+once more by rows read afresh (`gateway.calls`).
 """
 
 import time
