@@ -42,6 +42,7 @@ _KEY_ID_SIZE: Final = 4
 _DASH: Final = "— "
 _PRIVATE: Final = "PRIVATE+KEY+"
 _NAME: Final = re.compile(r"[^\s+\x00-\x1f]{1,255}")
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")  # all but the newline
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _KEY_ID: Final = re.compile(r"[0-9a-f]{8}")
 
@@ -292,4 +293,4 @@ def _read_signature(line: str) -> tuple[str, bytes]:
 
 def _note_text(text: str) -> bool:
     """Whether a note may hold this text: it ends in a newline, and that is its only control."""
-    return text.endswith("\n") and all(character >= " " or character == "\n" for character in text)
+    return text.endswith("\n") and _CONTROL.search(text) is None

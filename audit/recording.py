@@ -31,6 +31,7 @@ from audit.events import Event, Outcome, is_code, is_reference
 from audit.merkle import leaf_hash
 from audit.models import AuditEntry, PendingLeaf
 from audit.redaction import commit_private
+from audit.rows import Row, insert
 
 VERSION: Final = 1  # of the entry's body
 _log = logging.getLogger(__name__)
@@ -159,13 +160,11 @@ class Record:
     def append(self, outcome: Outcome, *, reason: str | None = None) -> None:
         """Write the entry and its pending leaf; the caller holds the transaction."""
         entry, leaf = self.written(outcome, reason=reason)
-        entry.save(force_insert=True)
-        leaf.save(force_insert=True)
+        insert(AuditEntry, [entry])
+        insert(PendingLeaf, [leaf])
 
-    def written(
-        self, outcome: Outcome, *, reason: str | None = None
-    ) -> tuple[AuditEntry, PendingLeaf]:
-        """The entry and its pending leaf, as rows that nobody has saved yet."""
+    def written(self, outcome: Outcome, *, reason: str | None = None) -> tuple[Row, Row]:
+        """The rows of the entry and of its pending leaf, which nobody has saved yet."""
         if outcome is Outcome.DONE and self._failure is not None:
             outcome, reason = Outcome.FAILED, self._failure
         if reason is not None and not is_code(reason):
@@ -196,18 +195,18 @@ class Record:
             }
         )
         self.body, self.leaf_hash = body, leaf_hash(body)
-        entry = AuditEntry(
-            id=self.entry_id,
-            body=body,
-            event=self.event.value,
-            outcome=outcome.value,
-            tenant=self._tenant,
-            actor=self._actor,
-            subject=self._subject,
-            request_id=self._request,
-            at=at,
-        )
-        return entry, PendingLeaf(entry_id=self.entry_id, leaf_hash=self.leaf_hash)
+        entry = {
+            "id": self.entry_id,
+            "body": body,
+            "event": self.event.value,
+            "outcome": outcome.value,
+            "tenant": self._tenant,
+            "actor": self._actor,
+            "subject": self._subject,
+            "request_id": self._request,
+            "at": at,
+        }
+        return entry, {"entry_id": self.entry_id, "leaf_hash": self.leaf_hash}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from audit.errors import RefusedError
 from audit.events import Event, Outcome
 from audit.models import AuditEntry, PendingLeaf
 from audit.recording import Actor, Permission, Record, Registered, register, running
+from audit.rows import insert
 
 A = TypeVar("A", bound=Actor)
 S = TypeVar("S")
@@ -74,8 +75,8 @@ def actions_together(
                         raise RefusedError("you may not do this", code=decision.reason)
                 results = body(records, acts)
                 entries, leaves = zip(*(one.written(Outcome.DONE) for one in records), strict=True)
-                AuditEntry.objects.bulk_create(entries)
-                PendingLeaf.objects.bulk_create(leaves)
+                insert(AuditEntry, entries)
+                insert(PendingLeaf, leaves)
             return results
 
         do.portcullis_action = registered  # type: ignore[attr-defined]  # read by the bindings

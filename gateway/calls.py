@@ -259,7 +259,7 @@ def _sent(served: Served) -> dict[str, Any]:
     entry = served.record.body
     if entry is None:
         raise ProofError("an answer without an entry")
-    return {**served.prediction.answer, "receipt": receipts.receipt_over(entry)}  # 8
+    return {**served.answer, "receipt": receipts.receipt_over(entry)}  # 8
 
 
 def _again(earlier: Prediction) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
-from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from django.http import HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
@@ -58,12 +58,9 @@ class Lane:
         address = _ADDRESS.fullmatch(environ.get("PATH_INFO", ""))
         if address is None or not _ordinary(environ):
             return self._django(environ, start_response)
-        request_started.send(sender=type(self), environ=environ)
-        try:
-            with request_id(environ.get("HTTP_X_REQUEST_ID", "")) as chosen:
-                status, headers, body = _answered(environ, address[1], Feature(address[2]))
-        finally:
-            request_finished.send(sender=type(self))
+        close_old_connections()  # as Django does between two requests
+        with request_id(environ.get("HTTP_X_REQUEST_ID", "")) as chosen:
+            status, headers, body = _answered(environ, address[1], Feature(address[2]))
         told = {
             **_headers(environ["wsgi.url_scheme"], environ.get(_proxy_header() or "", "")),
             **headers,

@@ -31,7 +31,7 @@ def signing_key() -> SigningKey:
     Raises:
         KeyMissingError: the key is missing or exposed.
     """
-    return _read(Path(settings.RECEIPT_KEY_FILE))
+    return _read(str(settings.RECEIPT_KEY_FILE))
 
 
 def receipt_for(entry_id: uuid.UUID) -> dict[str, Any]:
@@ -83,5 +83,5 @@ def proof_for(entry_id: uuid.UUID) -> str | None:
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: Path) -> SigningKey:
-    return read_key(path)
+def _read(path: str) -> SigningKey:
+    return read_key(Path(path))

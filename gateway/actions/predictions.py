@@ -13,13 +13,13 @@ from audit.canonical import decimal, digest
 from audit.events import Event
 from audit.explanation_records import shown
 from audit.recording import Record, action
+from audit.rows import Row, insert
 from audit.together import Act, actions_together
 from gateway import metering
 from gateway.authentication import KeyActor
 from gateway.errors import InFlightError
 from gateway.licensing import Call
 from gateway.models import License, Prediction, UsageEvent
-from gateway.releases import check_released
 from governance.permissions import Permission
 from governance.scoping import across_tenants
 from training.models import ModelVersion
@@ -55,9 +55,9 @@ Serving = Act[KeyActor, License, Answered]
 
 @dataclass(frozen=True)
 class Served:
-    """What was committed: the stored answer, and the record whose entry says so."""
+    """What was committed: the answer, and the record whose entry says so."""
 
-    prediction: Prediction
+    answer: dict[str, Any]
     record: Record
 
 
@@ -87,48 +87,50 @@ def serve_predictions(records: Sequence[Record], servings: Sequence[Serving]) ->
 
 def _served(records: Sequence[Record], servings: Sequence[Serving]) -> list[Served]:
     now = timezone.now()
-    metering.take([serving.asked.call for serving in servings], at=now)
-    check_released({serving.asked.version.pk for serving in servings})
+    metering.take([(one.asked.call, one.asked.version.pk) for one in servings], at=now)
     for actor in {serving.actor for serving in servings}:
         metering.touch(actor.facts, at=now)
     predictions = [
         _prediction(record, serving, now) for record, serving in zip(records, servings, strict=True)
     ]
     try:
-        UsageEvent.objects.bulk_create(_usage(serving, now) for serving in servings)
-        Prediction.objects.bulk_create(predictions)
+        insert(UsageEvent, [_usage(serving, now) for serving in servings])
+        insert(Prediction, predictions)
     except IntegrityError:
         raise InFlightError("this request was answered a moment ago: send it again") from None
-    return [Served(*both) for both in zip(predictions, records, strict=True)]
+    return [
+        Served(prediction["answer"], record)
+        for prediction, record in zip(predictions, records, strict=True)
+    ]
 
 
-def _usage(serving: Serving, now: datetime) -> UsageEvent:
+def _usage(serving: Serving, now: datetime) -> Row:
     call = serving.asked.call
-    return UsageEvent(
-        tenant_id=serving.actor.tenant_id,
-        license_id=call.terms.id,
-        request_id=serving.asked.request_id,
-        sku=call.feature.value,
-        units=call.units,
-        charged=call.key.charged,
-        created_at=now,
-    )
+    return {
+        "tenant_id": serving.actor.tenant_id,
+        "license_id": call.terms.id,
+        "request_id": serving.asked.request_id,
+        "sku": call.feature.value,
+        "units": call.units,
+        "charged": call.key.charged,
+        "created_at": now,
+    }
 
 
-def _prediction(record: Record, serving: Serving, now: datetime) -> Prediction:
+def _prediction(record: Record, serving: Serving, now: datetime) -> Row:
     """The row of an answer; its entry is told what it may say of it."""
     answered, version = serving.asked, serving.asked.version
     told = None if answered.explanation is None else _told(answered.explanation)
-    prediction = Prediction(
-        id=answered.id,
-        tenant_id=serving.actor.tenant_id,
-        license=serving.subject,
-        key_id=serving.actor.facts.id,
-        version=version,
-        request_id=answered.request_id,
-        request_digest=answered.request_digest,
-        entry_id=record.entry_id,
-        answer={
+    prediction = {
+        "id": answered.id,
+        "tenant_id": serving.actor.tenant_id,
+        "license_id": serving.subject.pk,
+        "key_id": serving.actor.facts.id,
+        "version_id": version.pk,
+        "request_id": answered.request_id,
+        "request_digest": answered.request_digest,
+        "entry_id": record.entry_id,
+        "answer": {
             "prediction": str(answered.id),
             "model": version.model.slug,
             "version": version.number,
@@ -137,11 +139,11 @@ def _prediction(record: Record, serving: Serving, now: datetime) -> Prediction:
             "label": answered.label,
             "explanation": told,
         },
-        explanation=answered.explanation,
-        created_at=now,
-    )
+        "explanation": answered.explanation,
+        "created_at": now,
+    }
     facts: dict[str, Any] = {
-        "prediction": prediction.reference,
+        "prediction": f"prediction:{answered.id}",
         "license": serving.subject.reference,
         "model": version.reference,
         "artifact": version.artifact_digest,
