@@ -31,7 +31,7 @@ from audit.events import Event, Outcome, is_code, is_reference
 from audit.merkle import leaf_hash
 from audit.models import AuditEntry, PendingLeaf
 from audit.redaction import commit_private
-from audit.rows import Row, insert
+from audit.rows import Row, insert_rows
 
 VERSION: Final = 1  # of the entry's body
 _log = logging.getLogger(__name__)
@@ -160,8 +160,8 @@ class Record:
     def append(self, outcome: Outcome, *, reason: str | None = None) -> None:
         """Write the entry and its pending leaf; the caller holds the transaction."""
         entry, leaf = self.written(outcome, reason=reason)
-        insert(AuditEntry, [entry])
-        insert(PendingLeaf, [leaf])
+        insert_rows(AuditEntry, [entry])
+        insert_rows(PendingLeaf, [leaf])
 
     def written(self, outcome: Outcome, *, reason: str | None = None) -> tuple[Row, Row]:
         """The rows of the entry and of its pending leaf, which nobody has saved yet."""

@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 _OWN_TYPE: Final = (str, int, float, type(None), dict, list)  # JSON has them; bool is an int
 
 
-def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
+def insert_rows(model: type[models.Model], rows: Sequence[Row]) -> None:
     """Insert rows: column to value, for every column but a number that the database gives.
 
     Raises:
@@ -36,7 +36,7 @@ def insert(model: type[models.Model], rows: Sequence[Row]) -> None:
             cursor.execute(_from_json(model), [text])
         else:
             fields = [
-                (field.column, field.get_db_prep_save)
+                (str(field.column), field.get_db_prep_save)
                 for field in model._meta.concrete_fields  # noqa: SLF001 - Django's own name for it
                 if field.column in rows[0]
             ]

@@ -20,7 +20,7 @@ from audit.errors import RefusedError
 from audit.events import Event, Outcome
 from audit.models import AuditEntry, PendingLeaf
 from audit.recording import Actor, Permission, Record, Registered, register, running
-from audit.rows import insert
+from audit.rows import insert_rows
 
 A = TypeVar("A", bound=Actor)
 S = TypeVar("S")
@@ -75,8 +75,8 @@ def actions_together(
                         raise RefusedError("you may not do this", code=decision.reason)
                 results = body(records, acts)
                 entries, leaves = zip(*(one.written(Outcome.DONE) for one in records), strict=True)
-                insert(AuditEntry, entries)
-                insert(PendingLeaf, leaves)
+                insert_rows(AuditEntry, entries)
+                insert_rows(PendingLeaf, leaves)
             return results
 
         do.portcullis_action = registered  # type: ignore[attr-defined]  # read by the bindings

@@ -103,7 +103,7 @@ def answer(
     Raises:
         DomainError: with a stable code; the entry is written already.
     """
-    standing = STANDINGS.find(actor.facts)
+    standing = STANDINGS.find(actor)
     with ExitStack() as held:
         with _faults_recorded(actor, standing.license):
             if standing.license.model.slug != slug:  # 1
@@ -141,7 +141,7 @@ def _served(called: _Called, *, fresh: bool) -> Served:
         StaleError: what was remembered does not hold; nothing was recorded.
         DomainError: recorded.
     """
-    standing = STANDINGS.find(called.actor.facts, fresh=fresh)
+    standing = STANDINGS.find(called.actor, fresh=fresh)
     with _faults_recorded(called.actor, standing.license):
         call, standing = _admitted(called, standing)  # 4
         if called.fault is not None or called.asked is None:
@@ -197,7 +197,7 @@ def _admitted(called: _Called, standing: Standing) -> tuple[Call, Standing]:
     call = _call(called, standing)
     denial = admit(call)
     if denial is not None:
-        standing = STANDINGS.find(called.actor.facts, fresh=True)
+        standing = STANDINGS.find(called.actor, fresh=True)
         call = _call(called, standing)
         denial = admit(call)
     if denial is not None:

@@ -12,14 +12,14 @@ from typing import Final
 from uuid import UUID
 
 from gateway.aging import LIFE, Aging
-from gateway.errors import CredentialError
-from gateway.keys import KeyFacts
+from gateway.authentication import KeyActor
 from gateway.licensing import Terms
 from gateway.models import License
 from gateway.releases import released_version
+from governance.lookup import find
 from governance.models import Tenant
 from governance.scoping import across_tenants
-from training.models import ModelVersion
+from training.models import Model, ModelVersion
 
 CAPACITY: Final = 10_000  # licenses
 
@@ -48,16 +48,21 @@ class Standings:
 
     def __init__(self, *, life: float = LIFE, clock: Callable[[], float] = time.monotonic) -> None:
         self._life, self._clock = life, clock
-        self._known: Aging[UUID, Standing] = Aging(CAPACITY)
+        self._known: Aging[tuple[UUID, UUID], Standing] = Aging(CAPACITY)
 
-    def find(self, key: KeyFacts, *, fresh: bool = False) -> Standing:
-        """What calls with this key rest on; `fresh` reads it now."""
+    def find(self, actor: KeyActor, *, fresh: bool = False) -> Standing:
+        """What calls of this key rest on; `fresh` reads it now. The customer's scope is open.
+
+        Raises:
+            NotFoundError: the key's license is not its customer's; recorded.
+        """
         began = self._clock()
-        known = None if fresh else self._known.get(key.license_id, began - self._life)
+        place = actor.tenant_id, actor.facts.license_id
+        known = None if fresh else self._known.get(place, began - self._life)
         if known is not None:
             return known[0]
-        standing = _read(key)
-        self._known.put(key.license_id, began, standing)
+        standing = _read(actor)
+        self._known.put(place, began, standing)
         return standing
 
     def clear(self) -> None:
@@ -68,18 +73,15 @@ class Standings:
 STANDINGS: Final = Standings()
 
 
-def _read(key: KeyFacts) -> Standing:
-    with across_tenants(reason="a key says which license it is of"):
-        license_ = (
-            License.objects.select_related("model", "customer").filter(pk=key.license_id).first()
-        )
-    if license_ is None:
-        raise CredentialError("there is no such API key", code="key.unknown")
+def _read(actor: KeyActor) -> Standing:
+    license_ = find(actor, License, str(actor.facts.license_id))
+    with across_tenants(reason="a license reaches the model of another tenant"):
+        license_.model = Model.objects.get(pk=license_.model_id)
     version = released_version(license_.model_id)
     return Standing(
         license=license_,
         terms=Terms.of(license_),
-        customer=license_.customer,
+        customer=Tenant.objects.get(pk=actor.tenant_id),
         version=version,
         purposes=None if version is None else _purposes(version),
     )

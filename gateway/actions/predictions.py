@@ -13,7 +13,7 @@ from audit.canonical import decimal, digest
 from audit.events import Event
 from audit.explanation_records import shown
 from audit.recording import Record, action
-from audit.rows import Row, insert
+from audit.rows import Row, insert_rows
 from audit.together import Act, actions_together
 from gateway import metering
 from gateway.authentication import KeyActor
@@ -94,8 +94,8 @@ def _served(records: Sequence[Record], servings: Sequence[Serving]) -> list[Serv
         _prediction(record, serving, now) for record, serving in zip(records, servings, strict=True)
     ]
     try:
-        insert(UsageEvent, [_usage(serving, now) for serving in servings])
-        insert(Prediction, predictions)
+        insert_rows(UsageEvent, [_usage(serving, now) for serving in servings])
+        insert_rows(Prediction, predictions)
     except IntegrityError:
         raise InFlightError("this request was answered a moment ago: send it again") from None
     return [

@@ -1,6 +1,6 @@
 """Calls through the gateway beside the same prediction without it; prints keys as JSON at the end.
 
-    ours    POST /api/v1/models/{slug}/predict: metered, recorded, receipted, durable before the answer
+    ours    POST /api/v1/models/{slug}/predict: charged, recorded, receipted, durable when answered
     bare    a DRF view that makes the same prediction and asks and writes nothing
     keyed   the same view behind djangorestframework-api-key
 

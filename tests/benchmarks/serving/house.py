@@ -44,9 +44,7 @@ def artifact() -> tuple[bytes, str]:
     from training.declarations import read_declarations
     from training.networks import build
 
-    declared = read_declarations(
-        adult.declaration(), frozenset(adult.NAMES), target="income", positive=None
-    )
+    declared = read_declarations(adult.declaration(), adult.NAMES, target="income", positive=None)
     spec = declared.complete({})
     config = TrainingConfig(
         epsilon=1.0,

@@ -4,8 +4,8 @@
 
 The request is sent as it comes on standard input. Without a rate every connection sends as soon as
 it was answered (a closed loop: the most that the server can do); with one, requests are due at
-fixed moments and their latency counts from when they were due, so that a server that stops answering
-is not spared those that should have come meanwhile (the "coordinated omission" of closed loops).
+fixed moments and their latency counts from when they were due, so that a server that stops is not
+spared those that should have come meanwhile (the "coordinated omission" of closed loops).
 Prints one JSON object; times in seconds.
 """
 
@@ -33,11 +33,11 @@ class Connection:
 def main() -> None:
     """Load a server for a while."""
     port, seconds, connections = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    rate = float(sys.argv[4]) if len(sys.argv) > 4 else None  # noqa: PLR2004 - the fourth word
+    rate = float(sys.argv[4]) if len(sys.argv) > 4 else None
     print(json.dumps(run(port, seconds, connections, rate, sys.stdin.buffer.read())))
 
 
-def run(
+def run(  # noqa: C901 - one loop over one selector
     port: int, seconds: float, connections: int, rate: float | None, request: bytes
 ) -> dict[str, object]:
     """Calls a second, and the distribution of latencies, after the warm-up."""

@@ -1,6 +1,7 @@
 """The peers: the same prediction by a DRF view with no governance, and behind a key of a peer's.
 
-    DJANGO_SETTINGS_MODULE=tests.benchmarks.serving.peer_settings gunicorn tests.benchmarks.serving.peers
+    DJANGO_SETTINGS_MODULE=tests.benchmarks.serving.peer_settings
+    gunicorn tests.benchmarks.serving.peers
 
 `BENCH_ARTIFACT` is a file with a model's bytes. `/bare` asks for nothing; `/keyed` asks
 djangorestframework-api-key, on the database that DATABASE_URL names. Neither writes anything.
@@ -31,10 +32,11 @@ class Bare(APIView):
 
     def post(self, request: Request) -> Response:
         """Score one row."""
-        row = _model.check_row(request.data["row"])
+        data: Any = request.data
+        row = _model.check_row(data["row"])
         score = float(_model.predict_proba([row])[0])
         target = _model.spec.target
-        label = target.positive if score >= 0.5 else target.negative  # noqa: PLR2004 - evens
+        label = target.positive if score >= 0.5 else target.negative
         return Response({"score": score, "label": label})
 
 
