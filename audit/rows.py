@@ -64,7 +64,7 @@ def _from_json(model: type[models.Model]) -> str:
     quote = connection.ops.quote_name
     table = quote(model._meta.db_table)  # noqa: SLF001 - Django's own name for it
     columns = ", ".join(
-        quote(field.column)
+        quote(str(field.column))
         for field in model._meta.concrete_fields  # noqa: SLF001 - as above
         if not isinstance(field, models.AutoField)
     )
@@ -78,5 +78,5 @@ def _from_json(model: type[models.Model]) -> str:
 def _one_by_one(model: type[models.Model], columns: tuple[str, ...]) -> str:
     quote = connection.ops.quote_name
     table = quote(model._meta.db_table)  # noqa: SLF001 - Django's own name for it
-    named = ", ".join(map(quote, columns))
+    named = ", ".join(quote(column) for column in columns)
     return f"INSERT INTO {table} ({named}) VALUES ({', '.join(['%s'] * len(columns))})"  # noqa: S608 - names of our own models

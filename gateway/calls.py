@@ -27,7 +27,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit.canonical import canonical
-from audit.errors import DomainError, Kind, ProofError
+from audit.errors import DomainError, Kind
 from audit.events import Event, Outcome
 from audit.recording import Record, append_refusal
 from gateway import idempotency, receipts, serving
@@ -255,11 +255,10 @@ def _pending(
     return Pending(called.actor, standing.license, model, row, answered, explains, fresh)
 
 
-def _sent(served: Served) -> dict[str, Any]:
-    entry = served.record.body
-    if entry is None:
-        raise ProofError("an answer without an entry")
-    return {**served.answer, "receipt": receipts.receipt_over(entry)}  # 8
+def _sent(served: Served) -> dict[str, Any]:  # 8
+    body = None if served.record is None else served.record.body
+    receipt = receipts.receipt_for(served.entry_id) if body is None else receipts.receipt_over(body)
+    return {**served.answer, "receipt": receipt}
 
 
 def _again(earlier: Prediction) -> dict[str, Any]:

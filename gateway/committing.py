@@ -8,6 +8,7 @@ A call whose standing was remembered and is refused in 2 is given back as `Stale
 its thread reads the standing afresh and comes again.
 """
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from gateway.actions.predictions import (
 from gateway.authentication import KeyActor
 from gateway.coalescing import Coalescer
 from gateway.errors import InFlightError
-from gateway.models import License
+from gateway.models import License, Prediction
 from governance.scoping import tenant_scope
 from training.serving import LoadedModel
 
@@ -113,16 +114,23 @@ def _committed(calls: Sequence[Pending]) -> Sequence[Served | BaseException]:
         return [_alone(calls[0])]
     try:
         return serve_predictions([call.serving for call in calls])  # 2
-    except (DomainError, DatabaseError) as error:
-        if not isinstance(error, DomainError):
-            _log.warning("%d calls are committed one by one: %s", len(calls), type(error).__name__)
-            if not connection.in_atomic_block:
-                connection.close_if_unusable_or_obsolete()
-        refused = isinstance(error, DomainError) and not isinstance(error, InFlightError)
-        return [
-            StaleError() if refused and not call.fresh else _alone(call)  # 3
-            for call in calls
-        ]
+    except InFlightError:
+        return [_alone(call) for call in calls]  # 3
+    except DomainError:
+        return [_alone(call) if call.fresh else StaleError() for call in calls]
+    except DatabaseError as error:
+        _log.warning("%d calls are committed one by one: %s", len(calls), type(error).__name__)
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        return [_found(call) or _alone(call) for call in calls]
+
+
+def _found(call: Pending) -> Served | None:
+    """What was committed after all: a connection may break between a commit and its answer."""
+    with contextlib.suppress(DatabaseError), tenant_scope(call.actor.tenant_id):
+        stored = Prediction.objects.filter(pk=call.answered.id).first()
+        return None if stored is None else Served(stored.answer, stored.entry_id)
+    return None
 
 
 def _alone(call: Pending) -> Served | BaseException:

@@ -55,10 +55,14 @@ Serving = Act[KeyActor, License, Answered]
 
 @dataclass(frozen=True)
 class Served:
-    """What was committed: the answer, and the record whose entry says so."""
+    """What was committed: the answer, and the entry that says so.
+
+    `record` holds its body, where this process wrote it just now.
+    """
 
     answer: dict[str, Any]
-    record: Record
+    entry_id: uuid.UUID
+    record: Record | None = None
 
 
 @action(Event.PREDICTION_SERVED, requires=Permission.PREDICT)
@@ -99,7 +103,7 @@ def _served(records: Sequence[Record], servings: Sequence[Serving]) -> list[Serv
     except IntegrityError:
         raise InFlightError("this request was answered a moment ago: send it again") from None
     return [
-        Served(prediction["answer"], record)
+        Served(prediction["answer"], record.entry_id, record)
         for prediction, record in zip(predictions, records, strict=True)
     ]
 
