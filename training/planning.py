@@ -300,7 +300,7 @@ def with_features(config: TrainingConfig, spec: FeatureSpec) -> TrainingConfig:
 
 def _before(declared: Declared, config: TrainingConfig) -> tuple[Mechanism, ...]:
     """What is paid before the first step: undeclared bounds, a boosted model's numbers of rows."""
-    if config.guarantee is not Guarantee.DP:
+    if config.guarantee is not Guarantee.DP or config.model is ModelKind.ENSEMBLE:
         return ()
     purposes = [Purpose.BOUNDS] if declared.unbounded else []
     purposes += [Purpose.HISTOGRAM] if config.model is ModelKind.EBM else []
