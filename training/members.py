@@ -9,6 +9,7 @@ are withdrawn in the same transaction, with an entry of their own, and one that 
 not come to its end. Nobody has to know where else a faulty model lives.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -27,7 +28,8 @@ from training.models import EnsembleMember, ModelState, ModelVersion, Run
 # An adapted encoder reads word pieces, which have no place beside columns of numbers; and members
 # of an ensemble within an ensemble would not weigh the same as the others.
 REFUSED: Final = frozenset({ModelKind.LORA, ModelKind.ENSEMBLE})
-_LONGEST: Final = 200  # characters of a reference
+_NUMBERED: Final = re.compile(r"([\w-]{1,80})@([0-9]{1,9})", re.ASCII)
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # By what a card calls a feature: what it may be declared as today.
 _ALIKE: Final[dict[str, type]] = {
     "numeric": Numeric,
@@ -220,18 +222,14 @@ def runs_behind(version: ModelVersion) -> list[Run]:
 
 def _one(reference: object, place: int, tenant_id: Any) -> ModelVersion:
     rows = ModelVersion.objects.filter(tenant_id=tenant_id)
-    found = None
-    if isinstance(reference, str) and len(reference) <= _LONGEST:
-        slug, _at, number = reference.rpartition("@")
-        if slug and number.isascii() and number.isdigit() and len(number) < 10:  # noqa: PLR2004
-            found = rows.filter(model__slug=slug, number=int(number))
-        elif (key := _key(reference)) is not None:
-            found = rows.filter(pk=key)
-    version: ModelVersion | None = (
-        None
-        if found is None
-        else found.select_related("model", "artifact", "run__version__dataset").first()
-    )
+    rows = rows.select_related("model", "artifact", "run__version__dataset")
+    version: ModelVersion | None = None
+    if isinstance(reference, str):
+        if numbered := _NUMBERED.fullmatch(reference):
+            slug, number = numbered.groups()
+            version = rows.filter(model__slug=slug, number=int(number)).first()
+        elif _ID.fullmatch(reference):
+            version = rows.filter(pk=UUID(reference)).first()
     if version is None:
         raise ConfigError(
             "there is no such model version",
@@ -239,13 +237,6 @@ def _one(reference: object, place: int, tenant_id: Any) -> ModelVersion:
             pointer=f"/members/{place}",
         )
     return version
-
-
-def _key(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _refused(place: int, why: str, code: str) -> RunRefusedError:

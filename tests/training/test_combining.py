@@ -1,20 +1,23 @@
 """A run of an ensemble: what it charges, what its card says, and the model that it leaves."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from django.core.files.storage import default_storage
+from django.utils import timezone
 
 from audit.canonical import decimal, digest
 from audit.models import AuditEntry
 from governance import leases
-from governance.models import Proposal
+from governance.models import Job, Proposal
 from governance.scoping import tenant_scope
 from governance.vault import open_object
 from tests.factories.people import House, make_house
+from tests.factories.processes import forked
 from tests.factories.training import (
     DECLARATIONS,
     SMALL,
@@ -30,6 +33,7 @@ from training.actions.runs import estimate_run, retry_run
 from training.charges import Charge, Part, cost
 from training.errors import ArtifactError
 from training.estimates import Basis, estimate
+from training.evaluation import count
 from training.mechanisms import Purpose
 from training.members import name_of
 from training.models import EnsembleMember, ModelState, ModelVersion, Run, RunState
@@ -93,7 +97,7 @@ def test_a_run_makes_a_version_of_its_members(house: House) -> None:
         before = ledger.statement(budget)
     made = trained(house, version, **asked_for(members))
     with tenant_scope(house.id):
-        run = Run.objects.get(pk=made.run_id)
+        run = Run.objects.get(model_version=made)
         # One release about the held-out rows, written ahead; nothing of the training rows.
         known = ledger.account(run, 1)
         (charge,) = known.ahead
@@ -103,7 +107,7 @@ def test_a_run_makes_a_version_of_its_members(house: House) -> None:
         own = ledger.spent_by(run, delta)
         assert 0.49 < own <= 0.5
         # Members and release: composed part by part, from the very lines.
-        behind = [member.run for member in members]
+        behind = [member.run for member in members if member.run is not None]
         lines = [one for other in behind for one in ledger.line(other).ahead]
         privacy = made.card["privacy"]
         assert privacy["epsilon_members"] == decimal(cost(lines, delta))
@@ -131,7 +135,11 @@ def test_a_run_makes_a_version_of_its_members(house: House) -> None:
         alone = [LoadedModel(stored(one), expected=one.artifact_digest) for one in members]
     specs = {model.spec.digest() for model in alone}
     assert len(specs) == 2
-    table = {"city": ["north", "south", None], "age": ["20", "40", None], "hours": ["5", "60", "x"]}
+    table: dict[str, list[Any]] = {
+        "city": ["north", "south", None],
+        "age": ["20", "40", None],
+        "hours": ["5", "60", "x"],
+    }
     mean = np.mean([model._probabilities(table) for model in alone], axis=0)
     assert np.abs(whole._probabilities(table) - mean).max() < 1e-6
     # Explained against the registered background, and the attributions add up.
@@ -194,7 +202,7 @@ def test_more_than_the_threshold_waits_for_two_people(house: House) -> None:
 def test_without_a_promise_nothing_is_charged(house: House, guarantee: str) -> None:
     public = {**DECLARATIONS, "public": True}
     version = make_version(house, declarations=public)
-    made = []
+    made: list[ModelVersion] = []
     for number in range(3):
         asked = {"guarantee": guarantee, "name": f"m{number}", "config": {**SMALL, "steps": 5}}
         if number == 2:
@@ -279,10 +287,10 @@ def test_a_run_that_lost_its_worker_goes_on_and_is_paid_for_once(
         raise ValueError
 
     counted: list[Any] = []
-    count: Callable[..., Any] = pipeline.count
+    whole: Callable[..., Any] = count
 
     def keep(*args: Any, **kwargs: Any) -> Any:
-        counted.append(count(*args, **kwargs))
+        counted.append(whole(*args, **kwargs))
         return counted[-1]
 
     monkeypatch.setattr(pipeline, "count", keep)
@@ -307,6 +315,49 @@ def test_a_run_that_lost_its_worker_goes_on_and_is_paid_for_once(
     # The same release, not a second one: noise follows from the secret that was kept.
     first, second = counted
     assert (first.scores == second.scores).all()
+
+
+MOMENTS = {
+    # moment: releases charged when the worker is killed
+    "begun": 0,
+    "secret": 0,
+    "ahead": 1,
+    "sealed": 1,
+    "committing": 1,
+    "committed": 1,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_killed_at_any_moment_one_release_is_charged(home: Any) -> None:
+    """SIGKILL to a real worker; the ledger afterwards, and what the next worker makes of it."""
+    house = make_house()
+    version = make_version(house)
+    members = pair(house, version)
+    runs = {moment: ask(house, version, **asked_for(members, name=moment)) for moment in MOMENTS}
+    with tenant_scope(house.id):
+        jobs = {moment: Job.objects.get(subject=run.reference) for moment, run in runs.items()}
+    ends = forked(home, "train", *[f"{jobs[moment].id}:{moment}" for moment in MOMENTS])
+    assert ends == [-9] * len(MOMENTS)
+    for moment, charged in MOMENTS.items():
+        run = runs[moment]
+        with tenant_scope(house.id):
+            assert (moment, len(ledger.account(run, 1).ahead)) == (moment, charged)
+            Job.objects.filter(pk=jobs[moment].pk).update(
+                leased_until=timezone.now() - timedelta(seconds=1)
+            )
+        pipeline.work(jobs[moment].id)
+        with tenant_scope(house.id):
+            run.refresh_from_db()
+            known = ledger.account(run, 1)
+            assert (moment, run.state, run.error_code) == (moment, RunState.FINISHED, "")
+            assert (moment, len(known.ahead), known.closed) == (moment, 1, True)
+            assert EnsembleMember.objects.filter(ensemble__run=run).count() == 2
+    with tenant_scope(house.id):
+        budget = version.dataset.budget
+        said, again = ledger.statement(budget), recompute(budget)
+    assert again.agrees(said.spent, said.spent)
 
 
 def test_it_is_attacked_under_the_promise_of_all_its_members(house: House) -> None:

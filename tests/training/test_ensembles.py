@@ -1,11 +1,12 @@
 """The mean of several models: by formula, by bytes, and what a damaged ensemble is refused for."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
@@ -66,7 +67,7 @@ def together(*stored: bytes, plan: Plan = OURS) -> bytes:
     return ensemble_to_bytes(stored, [digest_of(one) for one in stored], config=config, plan=plan)
 
 
-def scores(stored: bytes, rows: dict[str, list[str | None]] = ROWS) -> np.ndarray:
+def scores(stored: bytes, rows: Mapping[str, list[Any]] = ROWS) -> npt.NDArray[np.float64]:
     return LoadedModel(stored)._probabilities(rows)
 
 
@@ -230,8 +231,8 @@ def header_of(stored: bytes) -> dict[str, Any]:
 
 
 def changed(
-    header: Callable[[dict[str, Any]], None] = lambda _: None,
-    tensors: Callable[[dict[str, torch.Tensor]], None] = lambda _: None,
+    header: Callable[[dict[str, Any]], object] = lambda _: None,
+    tensors: Callable[[dict[str, torch.Tensor]], object] = lambda _: None,
 ) -> bytes:
     """A well-formed container with other contents."""
     said, kept = header_of(GOOD), safetensors.torch.load(GOOD)

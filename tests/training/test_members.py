@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from audit.canonical import canonical
 from audit.errors import DomainError
 from audit.models import AuditEntry
 from governance import approvals, leases
@@ -24,6 +25,7 @@ from tests.factories.training import (
     trained,
 )
 from training import ledger, members, pipeline, retraining
+from training.actions.attempts import finish_run
 from training.actions.models import propose_release, withdraw_model
 from training.models import EnsembleMember, ModelState, ModelVersion, Run, RunState
 
@@ -170,6 +172,15 @@ def test_an_ensemble_is_no_member(house: House, pair: list[ModelVersion]) -> Non
     assert refused(house, pair, ["a@1", "both@1"]).stable_code == "run.member_kind"
 
 
+def test_adapters_of_an_encoder_are_no_member(house: House, pair: list[ModelVersion]) -> None:
+    with tenant_scope(house.id):
+        run = Run.objects.get(model_version=pair[1])
+        config = canonical({**run.config_json(), "model": "lora"})
+        Run.objects.filter(pk=run.pk).update(config=config)
+    error = refused(house, pair)
+    assert (error.stable_code, error.pointer) == ("run.member_kind", "/members/1")
+
+
 def _unlisted(declarations: dict[str, Any]) -> None:
     declarations["columns"]["city"] = {"kind": "ignore"}
 
@@ -294,7 +305,7 @@ def test_a_member_withdrawn_while_it_is_made_leaves_no_version(
     house: House, pair: list[ModelVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = request(house, pair)
-    finish = pipeline.finish_run
+    finish = finish_run
 
     def late(*args: Any, **kwargs: Any) -> Any:
         withdraw_model(house.officer, pair[1])
