@@ -188,10 +188,13 @@ def _remedy_lines(payload: dict[str, Any]) -> list[Line]:
 
 def _run_lines(payload: dict[str, Any]) -> list[Line]:
     version = _find(DatasetVersion, payload["version"])
+    run = _find(Run, payload["run"])
+    members = [] if run is None else run.config_json().get("members", [])
     return [
         Line(_("Dataset version"), str(version or payload["version"])),
         Line(_("Purpose"), payload["purpose"]),
         Line(_("Target"), payload["target"]),
+        *([Line(_("Members"), ", ".join(members))] if members else []),
         Line(_("Guarantee"), payload["guarantee"]),
         Line(_("ε asked"), payload["epsilon"]),
         Line(_("Attempt"), str(payload.get("attempt", 1))),

@@ -185,12 +185,16 @@ def test_it_is_estimated_without_a_step(house: House) -> None:
 
 
 def test_more_than_the_threshold_waits_for_two_people(house: House) -> None:
+    from gateway.console.payloads import readable
+
     version = make_version(house)
     members = pair(house, version)
     run = ask(house, version, **asked_for(members, epsilon="4"))
     with tenant_scope(house.id):
         assert run.state == RunState.AWAITING_APPROVAL
         proposal = Proposal.objects.get(subject=run.reference)
+        # Who approves reads of which models it is made.
+        assert "a@1, b@1" in [line.value for line in readable(proposal)]
     approve(house, proposal)
     leases.run_here(run.reference)
     with tenant_scope(house.id):

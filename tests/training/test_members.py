@@ -248,6 +248,8 @@ def test_a_withdrawn_member_takes_its_ensembles_with_it(
 def test_an_approved_rollback_takes_ensembles_with_it(
     house: House, pair: list[ModelVersion]
 ) -> None:
+    from gateway.console.payloads import warnings_of
+
     ensemble = made(house, pair)
     with tenant_scope(house.id):
         proposal = propose_release(house.engineer, pair[0])
@@ -260,6 +262,7 @@ def test_an_approved_rollback_takes_ensembles_with_it(
             proposer_id=house.engineer.user_id,
             tenant_id=house.id,
         )
+        assert "both v1" in warnings_of(rollback)[0]  # which go with it
     approve(house, rollback)
     with tenant_scope(house.id):
         ensemble.refresh_from_db()
