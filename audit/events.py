@@ -422,7 +422,8 @@ class Event(Enum):
         "model.exported",
         {"artifact": Fact.DIGEST, "form": Fact.CODE, "file": Fact.DIGEST, "size": Fact.NUMBER},
     )
-    MODEL_WITHDRAWN = "model.withdrawn", {"artifact": Fact.DIGEST}
+    # `member`: the version that an ensemble holds, and with which it was withdrawn.
+    MODEL_WITHDRAWN = "model.withdrawn", {"artifact": Fact.DIGEST, "member": Fact.REFERENCE}
     EXAMINATION_REQUESTED = (
         "examination.requested",
         {

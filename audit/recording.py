@@ -98,6 +98,7 @@ class Record:
         self.body: bytes | None = None  # of the entry, once it is written
         self.entry_id = _time_ordered_uuid()
         self.leaf_hash: bytes | None = None  # set once the entry is appended
+        self._by = actor
         self._actor = actor.reference
         self._owner = _tenant_of(subject)
         self._tenant = self._owner or actor.tenant_reference
@@ -143,6 +144,23 @@ class Record:
         if field not in self.event.private:
             raise UndeclaredFactError(f"{self.event.value} declares no private field {field}")
         self._private[field] = (key_ref, value)
+
+    def also(self, event: Event, subject: object, **facts: Any) -> None:
+        """Append a `done` entry about something else that the same act changed.
+
+        In the action's transaction: the entry stands if, and only if, the act does.
+
+        Args:
+            event: what was done to it.
+            subject: what it was done to.
+            facts: as `facts`.
+
+        Raises:
+            UndeclaredFactError: the event declares no such fact.
+        """
+        further = Record(event, self._by, subject, self._permission)
+        further.facts(**facts)
+        further.append(Outcome.DONE)
 
     def failed(self, reason: str) -> None:
         """The work that this action closes went wrong: what the body writes commits, as `failed`.

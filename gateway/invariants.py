@@ -5,6 +5,7 @@ entries       the columns of an entry say what its body says, and its body is wh
 checkpoint    the newest checkpoint is signed, and is the root of the leaves
 calls         every prediction has one entry and one usage, and neither stands without it
 budgets       a second implementation finds the same ε, and no cap is passed
+ensembles     none that is not withdrawn holds a version that is
 """
 
 import json
@@ -27,7 +28,7 @@ from gateway.models import Prediction, UsageEvent
 from governance.guards import missing_guards
 from training import guards as training_guards
 from training.ledger import statement
-from training.models import Budget
+from training.models import Budget, EnsembleMember, ModelState, ModelVersion
 from training.recomputation import TOLERANCE, recompute
 
 CHUNK: Final = 2000
@@ -109,10 +110,19 @@ def budgets() -> Iterator[str]:
             yield f"{budget.reference} is overspent"
 
 
+def ensembles() -> Iterator[str]:
+    """Ensembles that outlived a member."""
+    withdrawn = EnsembleMember.objects.filter(member__state=ModelState.WITHDRAWN)
+    rows = ModelVersion.objects.filter(parts__in=withdrawn).exclude(state=ModelState.WITHDRAWN)
+    for version in rows.distinct():
+        yield f"{version.reference} holds a version that was withdrawn"
+
+
 CHECKS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "triggers": triggers,
     "entries": entries,
     "checkpoint": checkpoint,
     "calls": calls,
     "budgets": budgets,
+    "ensembles": ensembles,
 }

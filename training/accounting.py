@@ -148,6 +148,8 @@ def gaussian_share(asked: float, delta: float, share: float) -> float:
 def make_plan(config: TrainingConfig, rows: int, before: Sequence[Mechanism] = ()) -> Plan:
     """Turn what was asked into the plan that will run: q, σ, T, C and the divisor, all public.
 
+    Of an ensemble, σ is that of its one release about the held-out rows, and there are no steps.
+
     Args:
         config: what the engineer asked for.
         rows: public number of training rows (rows that carry no usable label count too).
@@ -165,11 +167,16 @@ def make_plan(config: TrainingConfig, rows: int, before: Sequence[Mechanism] = (
             code="run.delta_invalid",
             pointer="/delta",
         )
-    every_row = config.model is ModelKind.EBM
+    trains = config.model is not ModelKind.ENSEMBLE
+    every_row = config.model is ModelKind.EBM or not trains
     sampling = WHOLE if every_row else min(WHOLE, max(1, config.expected_batch * WHOLE // rows))
     sigma = (
         calibrate(
-            config.epsilon, config.delta, sampling=sampling, steps=config.steps, before=before
+            config.epsilon,
+            config.delta,
+            sampling=sampling,
+            steps=config.steps if trains else 1,
+            before=before,
         )
         if config.guarantee is Guarantee.DP
         else 0.0
@@ -177,7 +184,7 @@ def make_plan(config: TrainingConfig, rows: int, before: Sequence[Mechanism] = (
     return Plan(
         rows=rows,
         sampling=sampling,
-        steps=config.steps,
+        steps=config.steps if trains else 0,
         noise_multiplier=sigma,
         max_grad_norm=config.max_grad_norm,
         guarantee=config.guarantee,

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TypeVar
 
 from governance.models import Dataset, DatasetVersion
+from training import members
 from training.admission import QUEUES, check_purpose, check_quality
 from training.config import Guarantee as Promise
 from training.config import ModelKind
@@ -77,6 +78,10 @@ def judge(  # noqa: PLR0913 - one argument a field of the form
         raise BudgetError(
             "ε is over the cap of this dataset's privacy budget", code="budget.over_cap"
         )
+    kind = one_of(ModelKind, model, "model")
+    chosen = config or {}
+    if kind is ModelKind.ENSEMBLE:
+        chosen = members.named(chosen, version.tenant_id)
     prepared = prepare(
         version,
         Request(
@@ -84,12 +89,21 @@ def judge(  # noqa: PLR0913 - one argument a field of the form
             positive=positive,
             epsilon=asked,
             delta=float(budget.delta),
-            model=one_of(ModelKind, model, "model"),
+            model=kind,
             guarantee=Promise(promised.value),
             unit=Unit(budget.unit),
-            chosen=config or {},
+            chosen=chosen,
         ),
     )
+    if kind is ModelKind.ENSEMBLE:
+        members.check_fit(
+            members.resolved(prepared.config.members, version.tenant_id),
+            data=version,
+            purpose=purpose,
+            guarantee=promised,
+            unit=budget.unit,
+            declared=prepared.declared,
+        )
     return Judged(version, budget, asked, promised, queue, prepared)
 
 

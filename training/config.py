@@ -46,6 +46,8 @@ _SMALLEST_IMAGE: Final = 8
 _LARGEST_RANK: Final = 64
 _LARGEST_ALPHA: Final = 1_024.0
 _LARGEST_ADAPTED: Final = 6  # layers: as many as the packaged encoder has
+FEWEST_MEMBERS: Final = 2
+MOST_MEMBERS: Final = 10
 _LORA_BATCH: Final = 256  # by default: a step goes through the encoder twice
 
 
@@ -59,6 +61,7 @@ class ModelKind(StrEnum):
     EBM = "ebm"  # a table of scores for each feature: the glass box
     LORA = "lora"  # adapters in a packaged encoder, over one text
     MODULE = "module"  # a class of one's own, by a name that the operator allows
+    ENSEMBLE = "ensemble"  # the mean of finished models: nothing is trained
 
 
 class Form(StrEnum):
@@ -105,6 +108,8 @@ class TrainingConfig:
         image: of a `cnn` model: channels, height and width, whose product is the number of pixels.
         module: of a `module` model: the dotted path of a class or function.
         replace_layers: whether layers of it that would couple records may be replaced.
+        members: of an `ensemble`: 2 to 10 model versions, each as "slug@number"; fields of training
+            mean nothing there.
         expected_batch: mean number of records in a step (Poisson sampling makes it random).
         steps: number of steps T.
         max_grad_norm: clipping norm C of one record's vector.
@@ -150,6 +155,7 @@ class TrainingConfig:
     image: tuple[int, ...] = ()
     module: str = ""
     replace_layers: bool = False
+    members: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -172,13 +178,23 @@ class TrainingConfig:
             raise _refuse("forms", "each form is made once")
         if Form.INT8 in self.forms and self.guarantee is Guarantee.WAIVED:
             raise _refuse("forms", "weights without a guarantee are in no temporary file")
-        if self.forms and self.model in {ModelKind.LORA, ModelKind.MODULE}:
+        if self.forms and self.model in _ONE_FORM:
             raise _refuse("forms", f"a {self.model.value} model has no other forms")
         if self.model is ModelKind.EBM and self.max_grad_norm != 1:
             raise _refuse("max_grad_norm", "residuals are at most 1 as they are")
         self._check_image()
         self._check_module()
         self._check_adapters()
+        self._check_members()
+
+    def _check_members(self) -> None:
+        if self.model is not ModelKind.ENSEMBLE:
+            if self.members:
+                raise _refuse("members", "an ensemble, and no other model, names members")
+        elif not FEWEST_MEMBERS <= len(self.members) <= MOST_MEMBERS:
+            raise _refuse("members", f"an ensemble has {FEWEST_MEMBERS} to {MOST_MEMBERS} members")
+        elif len(set(self.members)) != len(self.members):
+            raise _refuse("members", "each member is named once")
 
     def _check_module(self) -> None:
         if bool(self.module) is not (self.model is ModelKind.MODULE):
@@ -253,6 +269,8 @@ class TrainingConfig:
             ConfigError: the result is out of range.
         """
         model = ModelKind(chosen.pop("model", ModelKind.MLP))
+        if model is ModelKind.ENSEMBLE:
+            return cls(epsilon, delta, features, model, hidden=(), **chosen)
         largest = _LORA_BATCH if model in {ModelKind.LORA, ModelKind.CNN} else 2_048
         batch = chosen.pop("expected_batch", max(1, min(largest, rows // 4)))
         hidden = tuple(chosen.pop("hidden", (64,) if model in _LAYERED else ()))
@@ -328,6 +346,10 @@ def _number(value: object) -> float:
     return float(value)
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(_text(item) for item in _list(value))
+
+
 def _integer(value: object) -> int:
     number = _number(value)
     if not number.is_integer():
@@ -385,6 +407,7 @@ _READERS: Final[dict[str, Any]] = {
     "image": _widths,
     "module": _text,
     "replace_layers": _yes,
+    "members": _texts,
 }
 _ADAPTERS: Final = frozenset({"lora_rank", "lora_alpha", "lora_layers"})
 _ATTACKED: Final = frozenset({ModelKind.LINEAR, ModelKind.MLP, ModelKind.EMBEDDING, ModelKind.CNN})
@@ -393,11 +416,19 @@ _OF_ONE_KIND: Final = dict.fromkeys(_ADAPTERS, ModelKind.LORA) | {
     "image": ModelKind.CNN,
     "module": ModelKind.MODULE,
     "replace_layers": ModelKind.MODULE,
+    "members": ModelKind.ENSEMBLE,
 }
+_ONE_FORM: Final = frozenset({ModelKind.LORA, ModelKind.MODULE, ModelKind.ENSEMBLE})
+# Of an ensemble, where nothing is trained; `hidden` is there, and empty.
+_OF_ENSEMBLES: Final = frozenset(
+    {"epsilon", "delta", "features", "model", "hidden", "guarantee", "adjacency", "unit", "members"}
+)
 
 
 def _of_another(field: str, model: ModelKind) -> bool:
     """Whether a field means nothing for this kind of model."""
+    if model is ModelKind.ENSEMBLE and field not in _OF_ENSEMBLES:
+        return True
     return _OF_ONE_KIND.get(field, model) is not model
 
 
@@ -405,10 +436,13 @@ def _of_another(field: str, model: ModelKind) -> bool:
 class Plan:
     """What runs. Generates the sampler, the noise and the accounting event from the same numbers.
 
+    Without steps (an ensemble) nothing reads the training rows, and σ is that of the one release
+    about the held-out rows.
+
     Attributes:
         rows: public number N of training rows, by which q and the divisor are set.
         sampling: inclusion probability q of a unit, as an integer out of 2**32.
-        steps: number of steps T.
+        steps: number of steps T; 0 where nothing is trained.
         noise_multiplier: σ. Zero only where the guarantee is not `dp`.
         max_grad_norm: clipping norm C of one unit's whole vector.
         guarantee, adjacency, unit: as in `TrainingConfig`.
@@ -430,12 +464,14 @@ class Plan:
             Mechanism(self.noise_multiplier, self.sampling, self.steps)  # refuses what is not noise
         elif self.noise_multiplier != 0:
             raise _refuse("noise_multiplier", "a run without a DP guarantee adds no noise")
-        if self.rows < 1 or not 0 < self.sampling <= WHOLE or self.steps < 1:
+        if self.rows < 1 or not 0 < self.sampling <= WHOLE or self.steps < 0:
             raise ConfigError(
                 "a plan needs rows, a sampling rate and steps", code="run.plan_invalid"
             )
         if not math.isfinite(self.max_grad_norm) or self.max_grad_norm <= 0:
             raise _refuse("max_grad_norm", "must be a positive, finite number")
+        if not self.steps and (self.paid or self.sampling != WHOLE):
+            raise ConfigError("a plan without steps reads no row", code="run.plan_invalid")
 
     @property
     def sample_rate(self) -> float:
@@ -475,9 +511,9 @@ class Plan:
     def mechanisms(self, steps: int | None = None) -> tuple[Mechanism, ...]:
         """Everything that touches the training rows: what was paid before, and `steps` of training.
 
-        Empty where the guarantee is not `dp`.
+        Empty where the guarantee is not `dp`, and where nothing is trained.
         """
-        if self.guarantee is not Guarantee.DP:
+        if self.guarantee is not Guarantee.DP or not self.steps:
             return ()
         return (*self.paid, self.event(steps))
 

@@ -13,7 +13,7 @@ from governance import approvals, leases, rounds
 from governance.errors import RefusedError
 from governance.models import DatasetVersion, Proposal
 from governance.permissions import ProposalKind
-from training import admission, ledger, retraining
+from training import admission, ledger, members, retraining
 from training.actions.examinations import EXAMINE
 from training.admission import TRAIN, end, locked, start
 from training.errors import ModelStateError
@@ -134,8 +134,10 @@ def _retrain(record: Record, proposal: Proposal, payload: dict[str, Any]) -> Non
 
 
 def _roll_back(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:
-    """Withdraw the version: the newest that is still released is served from here on, or none."""
-    del record
+    """Withdraw the version: the newest that is still released is served from here on, or none.
+
+    Ensembles that hold it go with it, as when somebody withdraws it.
+    """
     version = ModelVersion.objects.select_for_update().get(pk=payload["model_version"])
     if version.state != ModelState.RELEASED:
         raise ModelStateError(f"this model version is {version.state}")
@@ -145,4 +147,5 @@ def _roll_back(record: Record, proposal: Proposal, payload: dict[str, Any]) -> N
         raise RefusedError("what was approved is not what this is", code="approval.payload_changed")
     version.state = ModelState.WITHDRAWN
     version.save(update_fields=["state"])
+    members.withdraw_ensembles(record, version)
     approvals.use(ProposalKind.MODEL_ROLLBACK, proposal.subject, proposal.payload_hash)

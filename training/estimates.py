@@ -151,6 +151,8 @@ def _weights(judged: Judged) -> int:
     config = judged.prepared.config
     if config.model in _LINEAR:
         return parameters(config, _width(judged))
+    if config.model is ModelKind.ENSEMBLE:
+        return 0
     from training.inputs import network_of  # noqa: PLC0415  # loads torch: seconds
 
     return sum(p.numel() for p in network_of(config, _spec(judged)).parameters() if p.requires_grad)
@@ -197,7 +199,7 @@ def _seconds(judged: Judged) -> tuple[float, Basis]:
         return before, Basis.FINISHED_RUNS
     plan, config = judged.prepared.plan, judged.prepared.config
     cells = judged.version.rows * _columns(judged)
-    steps = plan.steps * seconds_a_step(plan, config, _spec(judged))
+    steps = plan.steps * seconds_a_step(plan, config, _spec(judged)) if plan.steps else 0.0
     return _FIXED_SECONDS + cells * _SECONDS_A_CELL + steps, Basis.TIMED_HERE
 
 
@@ -213,13 +215,15 @@ def _seconds_of_finished(judged: Judged) -> float | None:
     shape = _shape(config.as_dict())
     for effort in efforts.select_related("run").order_by("-written_at")[:_LATEST]:
         if _shape(effort.run.config_json()) == shape:
-            return effort.seconds * plan.steps / Plan.from_dict(effort.run.plan).steps
+            before = Plan.from_dict(effort.run.plan).steps
+            return effort.seconds * (plan.steps / before if before else 1)
     return None
 
 
 def _shape(config: dict[str, object]) -> tuple[object, ...]:
     """What a step's time follows from, beside the rows."""
-    return tuple(str(config[name]) for name in ("features", "model", "hidden", "expected_batch"))
+    fields = ("features", "model", "hidden", "expected_batch", "members")
+    return tuple(str(config.get(name)) for name in fields)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from governance.pulse import Pulse
 from governance.rbac import examining_worker
 from governance.scoping import tenant_scope
 from governance.vault import open_object
-from training import ledger
+from training import ledger, members
 from training.accounting import epsilon, rdp_of
 from training.actions.examinations import finish_examination, stop_examination
 from training.admission import check_purpose
@@ -185,11 +185,14 @@ class _Attempt:
         return float(self.data.dataset.budget.delta)
 
     def _claim(self) -> Claim | None:
-        """What the model's run promises each record; nothing without a DP guarantee."""
+        """What the model's run promises each record; nothing without a DP guarantee.
+
+        Of an ensemble: what its members' runs and its own promise together.
+        """
         if self.version.guarantee != Guarantee.DP:
             return None
         delta = self._delta()
-        return Claim(ledger.spent_by(self.trained, delta), delta)
+        return Claim(ledger.spent_together(members.runs_behind(self.version), delta), delta)
 
     def _claim_told(self) -> dict[str, str] | None:
         claim = self._claim()

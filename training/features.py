@@ -362,9 +362,14 @@ class FeatureSpec:
         return tuple(feature.name for feature in self.features)
 
     @property
+    def blocks(self) -> tuple[Feature, ...]:
+        """What the encoded tensor's columns are made of, in order."""
+        return self.features
+
+    @property
     def width(self) -> int:
         """Columns D of the encoded tensor."""
-        return sum(feature.width for feature in self.features)
+        return sum(feature.width for feature in self.blocks)
 
     def encode(self, table: Table, *, chunk: int = 65_536) -> npt.NDArray[np.float32]:
         """The whole table as one (n, D) float32 array, written a column and a chunk at a time.
@@ -372,16 +377,18 @@ class FeatureSpec:
         Raises:
             FeatureError: `feature.column_missing`, `feature.ragged`.
         """
-        columns = [column_of(table, feature.name) for feature in self.features]
-        rows = len(columns[0])
-        if any(len(column) != rows for column in columns):
+        columns = {name: column_of(table, name) for name in self.names}
+        rows = len(columns[self.names[0]])
+        if any(len(column) != rows for column in columns.values()):
             raise FeatureError("columns differ in length", code="feature.ragged")
         encoded = np.empty((rows, self.width), dtype=np.float32)
         for start in range(0, rows, chunk):
             left = 0
-            for feature, column in zip(self.features, columns, strict=True):
-                part = feature.encode(column[start : start + chunk])
-                encoded[start : start + chunk, left : left + feature.width] = part
+            known: dict[Feature, npt.NDArray[np.float32]] = {}
+            for feature in self.blocks:
+                if feature not in known:
+                    known[feature] = feature.encode(columns[feature.name][start : start + chunk])
+                encoded[start : start + chunk, left : left + feature.width] = known[feature]
                 left += feature.width
         return encoded
 

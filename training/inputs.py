@@ -1,6 +1,7 @@
 """What a network reads of a table, and the network that reads it: both by the configured kind.
 
 lora           (n, T) int32: word pieces of the one text, for the encoder is part of the network
+ensemble       (n, D) float32: the encodings of its members' specifications, side by side
 all others     (n, D) float32: the specification's encoding
 """
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from training import modules
 from training.config import ModelKind, TrainingConfig
-from training.errors import FeatureError
+from training.errors import ConfigError, FeatureError
 from training.features import (
     Category,
     Encoded,
@@ -32,6 +33,7 @@ def network_of(config: TrainingConfig, spec: FeatureSpec) -> nn.Module:
 
     Raises:
         FeatureError: `feature.one_text`, adapters are asked for, and there is not one text alone.
+        ConfigError: an ensemble has none of its own.
         EncoderError: the encoder's files are not what they must be.
     """
     match config.model:
@@ -51,6 +53,12 @@ def network_of(config: TrainingConfig, spec: FeatureSpec) -> nn.Module:
             )
         case ModelKind.LORA:
             return _adapted(config, spec)
+        case ModelKind.ENSEMBLE:
+            raise ConfigError(
+                "the networks of an ensemble are its members', and come with these",
+                code="run.model_invalid",
+                pointer="/model",
+            )
 
 
 def check_kind(config: TrainingConfig, features: Sequence[Feature]) -> None:

@@ -354,6 +354,24 @@ class ModelVersion(TenantOwned):
         return f"modelversion:{self.id}"
 
 
+class EnsembleMember(TenantOwned):
+    """Which versions an ensemble holds, in order. Rows are only ever added (a trigger holds it)."""
+
+    ensemble = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="parts")
+    member = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="part_of")
+    place = models.PositiveSmallIntegerField()
+
+    class Meta:
+        ordering = ["place"]
+        constraints = [
+            models.UniqueConstraint(fields=["ensemble", "member"], name="member_once"),
+            models.UniqueConstraint(fields=["ensemble", "place"], name="member_place_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ensemble_id} · {self.place}"
+
+
 class WatchWindow(TenantOwned):
     """A closed window of a released version's service. Rows are only added (a trigger holds it).
 

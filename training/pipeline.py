@@ -52,6 +52,7 @@ from training.cards import model_card
 from training.charges import Charge, Part, covers, training_steps
 from training.checkpoints import Kept
 from training.columns import columns_of
+from training.combining import combined, sections
 from training.compression import MeasuredForm, compress, rows_a_second
 from training.config import Guarantee, ModelKind, Plan, TrainingConfig
 from training.declarations import Declared
@@ -191,23 +192,31 @@ class _Attempt:
                 checkpoints.keep(self.run, self.kept, self.lease)
             self._beat("read", 0)
             rows = self._read(declared)
-            spec = self._complete(declared, rows.counted)
-            network = network_of(self.config, spec)
-            trained = self._train(network, spec, rows)
-            if trained.stopped:
-                raise _Cancelled
-            self._beat("evaluate", trained.executed)
-            stored_bytes = to_bytes(
-                trained.state,
-                config=with_features(self.config, spec),
-                plan=self.plan,
-                spec=spec,
-                executed=trained.executed,
-            )
+            curve: Sequence[Progress] = ()
+            if self.config.model is ModelKind.ENSEMBLE:
+                stored_bytes = combined(self.run, self.config, self.plan)
+            else:
+                stored_bytes, curve = self._learned(declared, rows)
             artifact = from_bytes(stored_bytes)
+            self._beat("evaluate", artifact.executed)
             scored = self._evaluate(artifact, declared, rows.held_out)
-            made = self._made(artifact, stored_bytes, trained, scored, declared)
+            made = self._made(artifact, stored_bytes, curve, scored, declared)
             self._finish(made)
+
+    def _learned(self, declared: Declared, rows: Rows) -> tuple[bytes, Sequence[Progress]]:
+        """A trained model's artifact, and its curve."""
+        spec = self._complete(declared, rows.counted)
+        trained = self._train(network_of(self.config, spec), spec, rows)
+        if trained.stopped:
+            raise _Cancelled
+        stored_bytes = to_bytes(
+            trained.state,
+            config=with_features(self.config, spec),
+            plan=self.plan,
+            spec=spec,
+            executed=trained.executed,
+        )
+        return stored_bytes, trained.curve
 
     def _look_around(self) -> None:
         """Take up what a dead worker kept; refuse what keeps killing workers."""
@@ -372,7 +381,7 @@ class _Attempt:
         self,
         artifact: Artifact,
         stored_bytes: bytes,
-        trained: Trained,
+        curve: Sequence[Progress],
         scored: _Scored,
         declared: Declared,
     ) -> Made:
@@ -390,7 +399,7 @@ class _Attempt:
                 },
                 randomness=self.kept.secret.name,
                 source=declared.source,
-                curve=trained.curve,
+                curve=curve,
                 counts=scored.counts,
                 metrics=scored.metrics,
                 forms=scored.forms,
@@ -399,6 +408,8 @@ class _Attempt:
             "barred_columns": dict(columns_of(version).barred),
             "background": background,
         }
+        if artifact.members:
+            card |= sections(self.run, card)
         figure = card["privacy"].get(PLD_LABEL)
         return Made(
             stored=_sealed(self.run.tenant, stored_bytes),

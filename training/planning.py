@@ -11,6 +11,7 @@ from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from typing import Any, Final
 
 from governance.models import DatasetVersion
+from training import members
 from training.bounds import SHARE
 from training.charges import Charge, Part
 from training.columns import columns_of, subject_of, within
@@ -48,6 +49,7 @@ CHOICES: Final = frozenset(
         "lora_rank",
         "lora_alpha",
         "lora_layers",
+        "members",
     }
 )
 _SMALLEST: Final = Decimal("0.000001")  # ε is kept with six places
@@ -186,7 +188,7 @@ def check_unchanged(run: Run) -> Declared:
     """The run's declared features, which are still those that it was requested with.
 
     Raises:
-        RunRefusedError: `run.declarations_changed`.
+        RunRefusedError: `run.declarations_changed`; of an ensemble, a member was withdrawn since.
     """
     config = run.config_json()
     model = ModelKind(config["model"])
@@ -196,6 +198,8 @@ def check_unchanged(run: Run) -> Declared:
             "the dataset's declarations changed since this run was requested",
             code="run.declarations_changed",
         )
+    if model is ModelKind.ENSEMBLE:
+        members.check(run, declared)
     return declared
 
 
@@ -270,10 +274,14 @@ def training_rows(version: DatasetVersion) -> int:
 def charges_of(plan: Plan) -> tuple[Charge, ...]:
     """All that an attempt may charge: bounds and steps on training rows, one release on the others.
 
-    The evaluation spends no more than training at any order, so it adds nothing (`Part`).
+    The evaluation spends no more than training at any order, so it adds nothing (`Part`). Where
+    nothing is trained it is all there is, and spends what was asked.
     """
     if plan.guarantee is not Guarantee.DP:
         return ()
+    if not plan.steps:
+        release = Mechanism(plan.noise_multiplier, purpose=Purpose.EVALUATION)
+        return (Charge(release, Part.HELD_OUT),)
     from training.accounting import (  # noqa: PLC0415  # loads torch: seconds
         evaluation_mechanism,
         rdp_of,
@@ -292,7 +300,7 @@ def with_features(config: TrainingConfig, spec: FeatureSpec) -> TrainingConfig:
 
 def _before(declared: Declared, config: TrainingConfig) -> tuple[Mechanism, ...]:
     """What is paid before the first step: undeclared bounds, a boosted model's numbers of rows."""
-    if config.guarantee is not Guarantee.DP:
+    if config.guarantee is not Guarantee.DP or config.model is ModelKind.ENSEMBLE:
         return ()
     purposes = [Purpose.BOUNDS] if declared.unbounded else []
     purposes += [Purpose.HISTOGRAM] if config.model is ModelKind.EBM else []

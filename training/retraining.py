@@ -10,7 +10,7 @@ from governance.models import DatasetVersion, Proposal
 from training import ledger
 from training.admission import check_purpose, check_quality
 from training.config import Guarantee as Promise
-from training.config import Plan, TrainingConfig
+from training.config import ModelKind, Plan, TrainingConfig
 from training.errors import BudgetError, RunRefusedError
 from training.models import Budget, Guarantee, ModelState, ModelVersion, Run, RunState
 from training.planning import CHOICES, Request, charges_of, is_public, open_digest, prepare
@@ -39,7 +39,8 @@ def same_again(version: ModelVersion, on: DatasetVersion, budget: Budget) -> Run
     Raises:
         RefusedError: `purpose.not_granted`, `quality.not_checked`, `quality.contract_unmet`.
         RunRefusedError: `run.not_trained_here`, `run.declarations_changed`, `run.not_public`,
-            `run.target_barred`, `run.rows_differ`, `run.subject_unreadable`, `run.subject_changed`.
+            `run.ensemble_fixed`, `run.target_barred`, `run.rows_differ`,
+            `run.subject_unreadable`, `run.subject_changed`.
         ConfigError, FeatureError: the request does not fit the dataset any more.
         BudgetError: `budget.over_cap`, `budget.exceeded`, `budget.unreachable`.
     """
@@ -56,6 +57,10 @@ def same_again(version: ModelVersion, on: DatasetVersion, budget: Budget) -> Run
         )
     told = first.config_json()
     config = TrainingConfig.from_dict(told)
+    if config.model is ModelKind.ENSEMBLE:
+        raise RunRefusedError(
+            "the same members would make the same ensemble", code="run.ensemble_fixed"
+        )
     prepared = prepare(
         on,
         Request(

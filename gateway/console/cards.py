@@ -7,6 +7,7 @@ from typing import Any
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from gateway.console import words
 from gateway.console.payloads import Line
 
 
@@ -37,10 +38,12 @@ class Readable:
     """What of a card the page shows; what the card lacks is left out, never invented."""
 
     promise: str
+    kind: str
     privacy: list[Line]
     figures: list[Figure]
     groups: list[Group]
     forms: list[dict[str, Any]]
+    members: list[dict[str, Any]]
     features: list[dict[str, Any]]
     declared_by: str
     limits: list[str]
@@ -54,10 +57,12 @@ def readable(card: Mapping[str, Any]) -> Readable:
     preprocessing = _mapping(card.get("preprocessing"))
     return Readable(
         promise=_promise(privacy),
+        kind=words.word(words.MODELS, _mapping(card.get("model")).get("kind")),
         privacy=_privacy(privacy),
         figures=_figures(evaluation),
         groups=_groups(evaluation),
         forms=_forms(_mapping(card.get("forms"))),
+        members=_members(card),
         features=list(preprocessing.get("features") or []),
         declared_by=str(preprocessing.get("declared_by") or ""),
         limits=list(card.get("limits") or []),
@@ -78,6 +83,8 @@ def _privacy(privacy: Mapping[str, Any]) -> list[Line]:
     named = [
         (_("ε asked"), "epsilon_asked"),
         (_("ε spent"), "epsilon_spent"),
+        (_("ε of the members' runs together"), "epsilon_members"),
+        (_("ε of the release on held-out rows"), "epsilon_release"),
         ("δ", "delta"),
         (_("Accountant"), "accountant"),
         (_("Noise multiplier σ"), "noise_multiplier"),
@@ -128,6 +135,18 @@ def _verdict(group: Mapping[str, Any], key: str) -> str:
         return ""
     said = {True: _("kept"), False: _("not kept"), None: _("not clear")}
     return str(said.get(group[key], ""))
+
+
+def _members(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An ensemble's members, each with the id that its page has, and its kind in words."""
+    return [
+        {
+            **member,
+            "id": str(member.get("reference", "")).partition(":")[2],
+            "kind": words.word(words.MODELS, member.get("kind")),
+        }
+        for member in card.get("members") or []
+    ]
 
 
 def _forms(told: Mapping[str, Any]) -> list[dict[str, Any]]:

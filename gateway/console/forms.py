@@ -18,13 +18,10 @@ from training.config import ModelKind
 from training.examination import ExaminationKind
 from training.models import Guarantee, Priority
 
-_MODELS: Final = {
-    ModelKind.LINEAR.value: _("linear"),
-    ModelKind.MLP.value: _("multi-layer perceptron"),
-    ModelKind.EMBEDDING.value: _("multi-layer perceptron with embeddings"),
-    ModelKind.EBM.value: _("boosted tables, one a feature"),
-    ModelKind.LORA.value: _("adapters in a text encoder"),
-}
+# A cnn and a module need more than this form asks for.
+_OFFERED: Final = [
+    kind.value for kind in ModelKind if kind not in {ModelKind.CNN, ModelKind.MODULE}
+]
 
 
 class SealedFileInput(widgets.UnfoldAdminFileFieldWidget):
@@ -222,9 +219,18 @@ class RunForm(forms.Form):
     )
     model = forms.ChoiceField(
         label=_("Kind of model"),
-        choices=list(_MODELS.items()),
+        choices=[(kind, words.MODELS[kind]) for kind in _OFFERED],
         initial=ModelKind.MLP.value,
         widget=widgets.UnfoldAdminSelectWidget(),
+    )
+    members = forms.MultipleChoiceField(
+        label=_("Members of an ensemble"),
+        required=False,
+        widget=_checks(),
+        help_text=_(
+            "For an ensemble alone: two to ten versions of the same dataset, purpose, target and "
+            "guarantee. Nothing is trained; ε pays for the figures on held-out rows."
+        ),
     )
     name = forms.SlugField(
         label=_("Name of the model"),
@@ -258,11 +264,21 @@ class RunForm(forms.Form):
         *args: Any,
         versions: list[tuple[str, str]],
         purposes: list[tuple[str, str]],
+        members: list[tuple[str, str]],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.fields["version"].choices = versions  # type: ignore[attr-defined]  # a choice field
         self.fields["purpose"].choices = purposes  # type: ignore[attr-defined]  # as above
+        self.fields["members"].choices = members  # type: ignore[attr-defined]  # as above
+        if not members:
+            del self.fields["members"]
+
+    def asked(self) -> dict[str, Any]:
+        """What the actions take: members are a field of the configuration."""
+        said = dict(self.cleaned_data)
+        members = said.pop("members", [])
+        return {**said, "config": {"members": members} if members else {}}
 
 
 class ExaminationForm(forms.Form):

@@ -25,6 +25,7 @@ from governance.permissions import Permission, ProposalKind
 from training.actions.examinations import request_examination
 from training.actions.models import propose_release, withdraw_model
 from training.examination import Examination, ExaminationState
+from training.members import standing_ensembles
 from training.models import ModelState, ModelVersion
 
 
@@ -75,6 +76,7 @@ class ModelVersions(Section):
             "sees_run": sees(request, Permission.RUN_VIEW),
             "state_label": ModelState(row.state).label,
             "card": readable(row.card),
+            "ensembles": list(standing_ensembles(row)),
             "decision": decision,
             "watching": watching_of(row, person(request)),
             "may_propose": row.state == ModelState.REGISTERED

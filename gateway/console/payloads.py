@@ -16,6 +16,7 @@ from governance.models.releases import RecipientClass
 from governance.permissions import ProposalKind
 from governance.recognition.plan import ColumnPlan, PlanError
 from governance.recognition_rules import current_version
+from training.members import standing_ensembles
 from training.models import Budget, ModelVersion, Run
 
 
@@ -56,7 +57,15 @@ def subject_of(proposal: Proposal) -> Line:  # noqa: PLR0911 - one a kind
 
 
 def warnings_of(proposal: Proposal) -> list[str]:
-    """What must not be overlooked at the decision: special categories, decisions open again."""
+    """What must not be overlooked at the decision: special categories, decisions open again.
+
+    Of a rollback: what is withdrawn with the version.
+    """
+    if proposal.kind == ProposalKind.MODEL_ROLLBACK.value:
+        version = _find(ModelVersion, approvals.payload_of(proposal)["model_version"])
+        held = [] if version is None else [str(one) for one in standing_ensembles(version)]
+        told = _("Ensembles that are withdrawn with it: %(named)s") % {"named": ", ".join(held)}
+        return [told] if held else []
     if proposal.kind != ProposalKind.COLUMN_PLAN.value:
         return []
     payload = approvals.payload_of(proposal)
@@ -179,10 +188,13 @@ def _remedy_lines(payload: dict[str, Any]) -> list[Line]:
 
 def _run_lines(payload: dict[str, Any]) -> list[Line]:
     version = _find(DatasetVersion, payload["version"])
+    run = _find(Run, payload["run"])
+    members = [] if run is None else run.config_json().get("members", [])
     return [
         Line(_("Dataset version"), str(version or payload["version"])),
         Line(_("Purpose"), payload["purpose"]),
         Line(_("Target"), payload["target"]),
+        *([Line(_("Members"), ", ".join(members))] if members else []),
         Line(_("Guarantee"), payload["guarantee"]),
         Line(_("ε asked"), payload["epsilon"]),
         Line(_("Attempt"), str(payload.get("attempt", 1))),

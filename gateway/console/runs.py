@@ -36,11 +36,14 @@ from training.actions.runs import (
 )
 from training.admission import approval_needed
 from training.estimates import Estimate, estimate
+from training.members import name_of
 from training.models import (
     Budget,
     BudgetEntry,
     Checkpoint,
     Guarantee,
+    ModelState,
+    ModelVersion,
     Priority,
     Run,
     RunPoint,
@@ -48,7 +51,10 @@ from training.models import (
 )
 
 # Fields of the form that an estimate follows from; the others are a name and a place in line.
-_ESTIMATED: Final = ("target", "positive", "purpose", "epsilon", "model", "guarantee", "queue")
+_ESTIMATED: Final = (
+    "target", "positive", "purpose", "epsilon", "model", "guarantee", "queue", "config",
+)  # fmt: skip
+_MEMBERS_OFFERED: Final = 200
 _OPEN = {RunState.AWAITING_APPROVAL, RunState.QUEUED, RunState.RUNNING}
 _WAITING = {RunState.AWAITING_APPROVAL, RunState.QUEUED}
 _MOVING = {RunState.QUEUED, RunState.RUNNING}
@@ -139,7 +145,8 @@ class Runs(Section):
         form = RunForm(request.POST, **offered)
         if not form.is_valid():
             return self._request_page(request, form)
-        asked = {**form.cleaned_data, "priority": form.cleaned_data["priority"] or Priority.NORMAL}
+        asked = form.asked()
+        asked["priority"] = asked["priority"] or Priority.NORMAL
         said = digest({name: str(value) for name, value in asked.items()})
         try:
             version = find(person(request), DatasetVersion, asked.pop("version"))
@@ -262,12 +269,21 @@ def _offered(request: HttpRequest) -> dict[str, list[tuple[str, str]]]:
     versions = DatasetVersion.objects.visible_to(actor).select_related("dataset")
     grants = PurposeGrant.objects.visible_to(actor).select_related("purpose")
     purposes = {grant.purpose.slug: grant.purpose.title for grant in grants}
+    finished = ModelVersion.objects.visible_to(actor).exclude(state=ModelState.WITHDRAWN)
+    finished = finished.exclude(parts__isnull=False).filter(run__isnull=False)
     return {
         "versions": [
             (str(version.pk), f"{version} · {version.rows:,}")
             for version in versions.order_by("dataset__name", "-number")
         ],
         "purposes": sorted(purposes.items()),
+        "members": [
+            (name_of(member), f"{member} · {member.run.version} · {member.run.target}")
+            for member in finished.select_related("model", "run__version__dataset").order_by(
+                "model__slug", "-number"
+            )[:_MEMBERS_OFFERED]
+            if member.run is not None
+        ],
     }
 
 

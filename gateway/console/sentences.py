@@ -127,6 +127,9 @@ SENTENCES: Final[dict[str, Promise]] = {
         "or where two people waived the guarantee."
     ),
     "examination.no_claim": _("This model claims no ε that its engine could be held against."),
+    "examination.not_trained": _(
+        "Nothing was trained for an ensemble: examine its members in this way."
+    ),
     "examination.epsilon_over": _(
         "An examination takes no more ε than a run takes without an approval."
     ),
@@ -233,6 +236,18 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.replace_layers_invalid": _("Only layers of a module of one's own can be replaced."),
     "run.adversary_invalid": _("An adversary is 0 to 1, and of networks of layers alone."),
     "run.patience_invalid": _("Patience is a whole number of blocks within the limits."),
+    "run.members_invalid": _("An ensemble, and nothing else, names two to ten members, each once."),
+    "run.member_unknown": _("There is no such model version to be a member."),
+    "run.member_withdrawn": _("A member of the ensemble is withdrawn."),
+    "run.member_kind": _("This kind of model cannot be a member of an ensemble."),
+    "run.member_differs": _(
+        "Members have the dataset, purpose, target, labels, privacy unit and guarantee of the "
+        "request."
+    ),
+    "run.member_columns": _(
+        "The dataset does not let a model read every column of a member any more."
+    ),
+    "run.ensemble_fixed": _("The same members would make the same ensemble."),
     "run.forms_invalid": _("There is no such form of a model, or it is named twice."),
     "run.not_trained_here": _("This model version was not trained here."),
     "run.not_sealed": _("There is no sealed version of this dataset to train on."),

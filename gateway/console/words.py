@@ -34,6 +34,17 @@ PROPOSALS: Final[Words] = {
     "run_waiver": _("training run without a guarantee"),
 }
 
+MODELS: Final[Words] = {
+    "linear": _("linear"),
+    "mlp": _("multi-layer perceptron"),
+    "embedding": _("multi-layer perceptron with embeddings"),
+    "cnn": _("convolutional network over pixels"),
+    "ebm": _("boosted tables, one a feature"),
+    "lora": _("adapters in a text encoder"),
+    "module": _("a module of one's own"),
+    "ensemble": _("ensemble: the mean of finished models"),
+}
+
 KINDS: Final[Words] = {
     "typed": _("identifier"),
     "prose": _("text with identifiers"),

@@ -178,6 +178,40 @@ def test_about_names_what_the_body_made() -> None:
     assert (body["subject"], body["tenant"]) == (tenant.reference, str(tenant.id))
 
 
+@pytest.mark.parametrize(
+    ("fact", "fail", "outcomes"),
+    [
+        ({"artifact": "0" * 64}, None, ["done", "done"]),
+        ({"artifact": "0" * 64}, ValueError(), ["failed"]),
+        ({"suite": "aes-gcm"}, None, ["failed"]),
+    ],
+    ids=["both", "neither", "undeclared"],
+)
+def test_what_else_an_act_changed_has_its_own_entry_or_none(
+    fact: dict[str, Any], fail: Exception | None, outcomes: list[str]
+) -> None:
+    @action(Event.TENANT_CREATED, requires=Right.DO)
+    def withdraw(record: Record, actor: Someone, subject: str) -> None:
+        record.also(Event.MODEL_WITHDRAWN, "modelversion:2", **fact)
+        if fail is not None:
+            raise fail
+
+    if outcomes == ["failed"]:
+        with pytest.raises((ValueError, UndeclaredFactError)):
+            withdraw(Someone(), "modelversion:1")
+    else:
+        withdraw(Someone(), "modelversion:1")
+    bodies = [json.loads(bytes(entry.body)) for entry in AuditEntry.objects.all()]
+    assert [body["outcome"] for body in bodies] == outcomes
+    assert PendingLeaf.objects.count() == len(outcomes)
+    if outcomes == ["done", "done"]:
+        told = {body["subject"]: body for body in bodies}
+        assert set(told) == {"modelversion:1", "modelversion:2"}
+        further = told["modelversion:2"]
+        assert (further["event"], further["facts"]) == ("model.withdrawn", fact)
+        assert (further["actor"], further["permission"]) == ("user:7", "thing:do")
+
+
 def test_the_escape_is_recorded() -> None:
     with unaudited(reason="schema_repair", actor=Someone()):
         Tenant.objects.create(slug="x", name="X", is_provider=True)

@@ -253,3 +253,19 @@ def test_figures_that_do_not_agree_are_an_error(house: House) -> None:
     assert (code, error["code"]) == (4, "ledger.disagrees")
     code, error = command("recompute_budget", who="house-platform")
     assert (code, error["code"]) == (3, "permission.role_missing")
+
+
+def test_an_ensemble_on_the_command_line(house: House) -> None:
+    make_version(house)
+    few = json.dumps({**SMALL, "steps": 3})
+    for name in ("a", "b"):
+        assert train("--here", "--name", name, config=few)[0] == 0
+    flags = ("--model", "ensemble", "--name", "both", "--member", "a@1")
+    code, error = train("--here", *flags, config="{}")
+    assert (code, error["code"]) == (2, "run.members_invalid")
+    code, run = train("--here", *flags, "--member", "b@1", config="{}", epsilon="0.5")
+    assert (code, run["state"], run["version"], run["steps"]) == (0, "finished", 1, 0)
+    assert 0.49 < float(run["epsilon_spent"]) <= 0.5
+    assert command("release", "both", who="house-engineer")[1]["status"] == "awaiting_approval"
+    code, checked = command("recompute_budget", who="house-auditor")
+    assert checked["agree"]

@@ -17,7 +17,7 @@ from governance.models import StoredObject
 from governance.models.jobs import JobState
 from governance.permissions import Permission
 from governance.rbac import SystemActor
-from training import costs, ledger
+from training import costs, ledger, members
 from training.admission import check_purpose, check_quality, end, forget, locked
 from training.config import Plan
 from training.errors import RunStateError
@@ -112,6 +112,7 @@ def finish_run(
     Raises:
         LostLeaseError: another worker holds the job; nothing is written.
         RunStateError: the run is not running.
+        RunRefusedError: `run.member_withdrawn`: a member of the ensemble was, meanwhile.
     """
     del actor
     run = locked(run, RunState.RUNNING)
@@ -133,6 +134,7 @@ def finish_run(
         card=made.card,
         card_digest=made.card_digest,
     )
+    members.hold(run, version)
     end(run, RunState.FINISHED)
     figures = {}
     if run.guarantee == Guarantee.DP:

@@ -28,6 +28,7 @@ from governance.rbac import SystemActor, UserActor
 from training import ledger
 from training.admission import check_purpose, end
 from training.charges import Charge, Part
+from training.config import ModelKind
 from training.errors import ConfigError, ExaminationError, ExaminationStateError
 from training.examination import Examination, ExaminationKind, ExaminationState
 from training.mechanisms import WHOLE, Mechanism, Purpose
@@ -78,7 +79,7 @@ def request_examination(
         ConfigError: `examination.kind_unknown`, `examination.shadows_invalid`,
             `examination.key_invalid`, `run.epsilon_invalid`, `run.delta_invalid`.
         ExaminationError: `examination.no_run`, `examination.not_private`, `examination.no_claim`,
-            `examination.epsilon_over`.
+            `examination.not_trained`, `examination.epsilon_over`.
         ExaminationStateError: `examination.idempotency_conflict`.
         RefusedError: `purpose.not_granted`.
         RunRefusedError: `run.rows_differ`.
@@ -186,6 +187,12 @@ def _judged(
         raise ExaminationError(
             "this model claims no ε that the engine could be held against",
             code="examination.no_claim",
+        )
+    trained_at_all = version.run.config_json().get("model") != ModelKind.ENSEMBLE
+    if not trained_at_all and {ExaminationKind.LIRA, ExaminationKind.ENGINE} & {*chosen}:
+        raise ExaminationError(
+            "nothing was trained for an ensemble: examine its members in this way",
+            code="examination.not_trained",
         )
     charged = ExaminationKind.LOSS in chosen and not public
     return _Asked(

@@ -6,6 +6,7 @@ from governance import approvals
 from governance.models import Proposal
 from governance.permissions import Permission, ProposalKind
 from governance.rbac import Actor, UserActor
+from training import members
 from training.errors import ModelStateError
 from training.models import ModelState, ModelVersion
 
@@ -66,6 +67,8 @@ def export_model(
 def withdraw_model(record: Record, actor: Actor, version: ModelVersion) -> ModelVersion:
     """Stop serving a version, for good; a version that was withdrawn is never released again.
 
+    Ensembles that hold it are withdrawn with it, each with an entry of its own.
+
     Raises:
         ModelStateError: it is withdrawn already.
     """
@@ -75,5 +78,6 @@ def withdraw_model(record: Record, actor: Actor, version: ModelVersion) -> Model
         raise ModelStateError("this model version is withdrawn already")
     version.state = ModelState.WITHDRAWN
     version.save(update_fields=["state"])
+    members.withdraw_ensembles(record, version)
     record.facts(artifact=version.artifact_digest)
     return version

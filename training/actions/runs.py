@@ -68,7 +68,7 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
         target: column to predict.
         purpose: one that the dataset was granted.
         epsilon: ε asked for all that touches the data: a number or a decimal string.
-        model: `linear` or `mlp`.
+        model: one of `training.config.ModelKind`.
         positive: the positive label, where the dataset's declaration does not name it.
         name: what the model is called; the dataset and the target, if not given.
         guarantee: `dp`; `waived` needs two approvals, `public-data` a dataset declared public.
@@ -82,7 +82,7 @@ def request_run(  # noqa: PLR0913 - one argument a field of the form
         ConfigError: `run.target_missing`, `run.epsilon_invalid`, or another field out of range.
         FeatureError: the dataset's declaration does not fit.
         RunRefusedError: `run.not_public`, `run.target_barred`, `run.rows_differ`,
-            `run.subject_unreadable`, `run.subject_changed`.
+            `run.subject_unreadable`, `run.subject_changed`; of an ensemble, as `members.check_fit`.
         BudgetError: `budget.over_cap`, `budget.exceeded`, `budget.unreachable`.
         RunStateError: `model.name_taken`, `run.idempotency_conflict`.
     """

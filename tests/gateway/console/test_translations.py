@@ -21,6 +21,7 @@ from gateway.settings.env import BASE_DIR
 from governance.anonymization.operators import GRANULARITIES, OPERATORS
 from governance.permissions import ProposalKind, Role
 from governance.recognition.plan import Declared, Kind
+from training.config import ModelKind
 
 PACKAGES: Final = ("audit", "governance", "training", "gateway")
 _CALLS: Final = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
@@ -110,7 +111,7 @@ def test_placeholders_survive_translation(catalog: dict[str, str]) -> None:
 def test_every_enum_has_its_words() -> None:
     pairs = [
         (words.ROLES, Role), (words.PROPOSALS, ProposalKind), (words.KINDS, Kind),
-        (words.DECLARED, Declared), (words.OUTCOMES, Outcome),
+        (words.DECLARED, Declared), (words.OUTCOMES, Outcome), (words.MODELS, ModelKind),
     ]  # fmt: skip
     for known, enum in pairs:
         assert set(known) == {member.value for member in enum}, enum

@@ -12,7 +12,7 @@ from audit.canonical import canonical
 from training.accounting import epsilon, make_plan, rdp_of
 from training.auditing.canaries import Path
 from training.auditing.verdict import Verdict, audit_engine
-from training.clipping import _Bounds
+from training.clipping.sums import Bounds
 from training.config import Plan, TrainingConfig
 from training.dpsgd import train
 from training.errors import ConfigError
@@ -67,7 +67,7 @@ def half_the_noise(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_clipping(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_Bounds, "weights", lambda _, norms, *__: torch.ones_like(norms))
+    patch.setattr(Bounds, "weights", lambda _, norms, *__: torch.ones_like(norms))
 
 
 def drawn_twice(patch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,13 @@ class Command(DoorCommand):
             "--guarantee", default=Guarantee.DP.value, choices=Guarantee.values, metavar="G"
         )
         parser.add_argument("--config", default="{}", help="further fields, as a JSON object")
+        parser.add_argument(
+            "--member",
+            action="append",
+            default=[],
+            metavar="MODEL@NUMBER",
+            help="of an ensemble; two to ten times",
+        )
         parser.add_argument("--queue", default=QUEUES[0], choices=QUEUES)
         parser.add_argument("--priority", default=Priority.NORMAL.value, choices=Priority.values)
         parser.add_argument("--idempotency-key", default="")
@@ -65,6 +72,8 @@ class Command(DoorCommand):
         }
         asked |= {name: options[name] for name in ("guarantee", "queue")}
         asked["config"] = _fields(options["config"])
+        if options["member"]:
+            asked["config"]["members"] = options["member"]
         if options["estimate"]:
             del asked["name"]
             return estimate(estimate_run(actor, version, **asked)).as_dict()

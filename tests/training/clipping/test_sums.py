@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.factories.engine import CLIP, clipped, naive_sum, records
-from training.clipping import WATCHED, ClippingPass, ClosedForm, Hooked, clipping_pass
+from training.clipping import WATCHED, ClippingPass, ClosedForm, Hooked
 from training.config import CLIP_SHARE, GRADIENT_SHARE, LOSS_SHARE, NORM_SHARE
-from training.dpsgd import binary_loss
 from training.errors import EngineError
-from training.networks import Embeddings
 
 Make = Callable[..., ClippingPass]
 both = pytest.mark.parametrize("make", [ClosedForm, Hooked])
@@ -106,179 +104,11 @@ def test_two_logits_are_one_loss_a_record() -> None:
         )
 
 
-def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    features, labels = records(count, 2 * 9 * 8)
-    return features.reshape(count, 2, 9, 8), labels
-
-
-def convolution(*, bias: bool = True, pool: nn.Module | None = None) -> nn.Sequential:
-    torch.manual_seed(1)
-    first = nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), bias=bias)
-    second = nn.Conv2d(3, 4, 2, bias=bias)
-    return nn.Sequential(
-        first, nn.ReLU(), pool or nn.MaxPool2d(2, 1), second, nn.Tanh(), nn.Flatten(),
-        nn.LazyLinear(1, bias=bias),
-    )  # fmt: skip
-
-
-@both
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("pool", [nn.MaxPool2d(2, 1), nn.AvgPool2d(2, 1), nn.AdaptiveAvgPool2d(3)])
-@pytest.mark.parametrize("count", [0, 1, 20])
-def test_convolutions(
-    make: Make, *, bias: bool, pool: nn.Module, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("training.clipping.IMAGES", 7)
-    model = convolution(bias=bias, pool=pool)
-    model(images(1)[0])  # the last layer learns its width
-    assert ClosedForm.takes(model)
-    np.testing.assert_allclose(
-        clipped(model, *images(count), make=make),
-        naive_sum(model, *images(count)),
-        rtol=3e-5,
-        atol=1e-5,
-    )
-
-
-@pytest.mark.parametrize(
-    "frozen", [("0.weight",), ("0.bias",), ("0.weight", "0.bias"), ("3.weight",), ("6.weight",)]
-)
-def test_a_frozen_part_of_a_convolution_is_neither_clipped_nor_summed(
-    frozen: tuple[str, ...],
-) -> None:
-    model = convolution()
-    model(images(1)[0])
-    for name in frozen:
-        model.get_parameter(name).requires_grad_(False)
-    np.testing.assert_allclose(
-        clipped(model, *images(9), make=ClosedForm),
-        naive_sum(model, *images(9)),
-        rtol=3e-5,
-        atol=1e-5,
-    )
-
-
-def test_a_non_finite_image_contributes_zero() -> None:
-    model = convolution()
-    features, labels = images(9)
-    model(features)
-    clean = clipped(model, features[1:], labels[1:])
-    features[0, 1, 4, 4] = math.nan
-    np.testing.assert_allclose(clipped(model, features, labels), clean, rtol=1e-5, atol=1e-7)
-
-
-def test_a_linear_layer_on_places_is_refused() -> None:
-    model = nn.Sequential(nn.Linear(4, 3), nn.Flatten(), nn.Linear(15, 1))
-    with pytest.raises(EngineError) as caught:
-        clipped(model, torch.ones(6, 5, 4), torch.ones(6), make=ClosedForm)
-    assert caught.value.stable_code == "engine.shape"
-
-
-class Doubled(nn.Linear):
-    """A layer that computes something else than its type's name says."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name
-        return super().forward(input) * 2
-
-
-def shared() -> nn.Sequential:
-    model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 1))
-    model[2].weight = model[0].weight
-    return model
-
-
-def hooked() -> nn.Sequential:
-    model = network(4)
-    model[0].register_forward_hook(lambda _module, _given, made: made * 2)
-    return model
-
-
-def parametrized() -> nn.Sequential:
-    model = network(4)
-    nn.utils.parametrizations.weight_norm(model[0])
-    return model
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        shared,
-        hooked,
-        parametrized,
-        lambda: nn.Sequential(Doubled(6, 4), nn.Tanh(), nn.Linear(4, 1)),
-        lambda: nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.Linear(4, 1)),
-        lambda: nn.Sequential(nn.Tanh()),
-        lambda: nn.ModuleList([nn.Linear(6, 1)]),
-        lambda: nn.Sequential(nn.Linear(6, 4), nn.ReLU(inplace=True), nn.Linear(4, 1)),
-        lambda: nn.Sequential(nn.Conv2d(2, 4, 1, groups=2), nn.Flatten(), nn.Linear(4, 1)),
-        lambda: nn.Sequential(nn.Conv2d(1, 4, 1, padding="same"), nn.Flatten(), nn.Linear(4, 1)),
-        lambda: nn.Sequential(
-            nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(4, 1)
-        ),
-        lambda: nn.Sequential(nn.Linear(6, 4), nn.Flatten(0), nn.Linear(4, 1)),
-    ],
-    ids=[
-        "shared",
-        "hook",
-        "parametrized",
-        "subclass",
-        "layer",
-        "nothing",
-        "container",
-        "in place",
-        "groups",
-        "same",
-        "circular",
-        "joined",
-    ],
-)  # fmt: skip
-def test_the_formula_takes_only_what_it_holds_for(make: Callable[[], nn.Module]) -> None:
-    assert not ClosedForm.takes(make())
-
-
-@pytest.mark.parametrize("frozen", [None, "0.weights.0", "0.weights.1"])
-@pytest.mark.parametrize("count", [0, 1, 20])
-def test_embeddings(frozen: str | None, count: int) -> None:
-    widths = [7, 3, 5]
-    network = nn.Sequential(
-        Embeddings(widths, [True, False, True]), nn.Linear(5 + 3 + 4, 4), nn.Tanh(), nn.Linear(4, 1)
-    )
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name != frozen)
-    assert ClosedForm.takes(network)
-    features, labels = records(count, 15)
-    assert clipped(network, features, labels) == pytest.approx(
-        naive_sum(network, features, labels), rel=3e-5, abs=1e-7
-    )
-
-
-def test_images_that_come_as_columns() -> None:
-    network = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten())
-    network.append(nn.Linear(8, 1))
-    assert ClosedForm.takes(network)
-    features, labels = records(9, 16)
-    assert clipped(network, features, labels) == pytest.approx(
-        naive_sum(network, features, labels), rel=3e-5, abs=1e-7
-    )
-
-
-def test_the_tabular_default_takes_the_closed_form() -> None:
-    assert isinstance(clipping_pass(network(5), binary_loss, CLIP), ClosedForm)
-
-
-def test_other_layers_go_through_hooks() -> None:
-    model = nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 1))
-    features, labels = records(20, 6)
-    np.testing.assert_allclose(
-        clipped(model, features, labels), naive_sum(model, features, labels), rtol=3e-5, atol=1e-5
-    )
-
-
 @both
 def test_physical_chunks_do_not_change_the_sum(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = records(50, 6)
     whole = clipped(network(5), features, labels, make=make)
-    monkeypatch.setattr("training.clipping.PHYSICAL", 7)
+    monkeypatch.setattr(f"{make.__module__}.PHYSICAL", 7)
     parts = clipped(network(5), features, labels, make=make)
     np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-6)
 
@@ -368,10 +198,3 @@ def test_a_nan_label_contributes_zero(make: Make) -> None:
     features, labels = records(5, 6)
     labels[:] = math.nan
     assert not clipped(network(), features, labels, make=make).any()
-
-
-def test_batch_normalization_is_refused() -> None:
-    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    with pytest.raises(EngineError) as caught:
-        clipping_pass(model, binary_loss, CLIP)
-    assert caught.value.stable_code == "engine.layer_unsupported"
