@@ -7,6 +7,7 @@ two languages print the same float in different ways; a measured number travels 
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Final
 
 from audit.errors import CanonicalError
@@ -46,17 +47,25 @@ def _ordered(value: object) -> object:
             if abs(value) > LARGEST:
                 raise CanonicalError("an integer is past 2**53 - 1")
             return int(value)
+        case dict():
+            return {key: _ordered(value[key]) for key in _sorted(value)}
         case list() | tuple():
             return [_ordered(item) for item in value]
-        case dict():
-            for key in value:
-                if not isinstance(key, str):
-                    raise CanonicalError("an object key is not a string")
-            return {key: _ordered(value[key]) for key in sorted(value, key=_utf16)}
         case _:
             raise CanonicalError(f"a {type(value).__name__} has no canonical form")
 
 
+def _sorted(names: Iterable[object]) -> list[str]:
+    """RFC 8785 §3.2.3 sorts keys by UTF-16 code units; for ASCII that is Python's own order."""
+    texts: list[str] = []
+    plain = True
+    for name in names:
+        if not isinstance(name, str):
+            raise CanonicalError("an object key is not a string")
+        plain = plain and name.isascii()
+        texts.append(name)
+    return sorted(texts) if plain else sorted(texts, key=_utf16)
+
+
 def _utf16(text: str) -> bytes:
-    """RFC 8785 §3.2.3 sorts keys by UTF-16 code units, not by code points."""
     return text.encode("utf-16-be", "surrogatepass")

@@ -17,6 +17,7 @@ Everything here is pure; `audit.signer` is what holds a log's private key.
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ _KEY_ID_SIZE: Final = 4
 _DASH: Final = "— "
 _PRIVATE: Final = "PRIVATE+KEY+"
 _NAME: Final = re.compile(r"[^\s+\x00-\x1f]{1,255}")
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")  # all but the newline
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _KEY_ID: Final = re.compile(r"[0-9a-f]{8}")
 
@@ -117,8 +119,7 @@ class SigningKey:
     @property
     def verifier(self) -> VerifierKey:
         """The public half."""
-        public = Ed25519PrivateKey.from_private_bytes(self.seed).public_key()
-        return VerifierKey(self.name, public.public_bytes_raw())
+        return _verifier(self.name, self.seed)
 
     def secret_text(self) -> str:
         """The text that the key file holds."""
@@ -127,7 +128,18 @@ class SigningKey:
 
     def sign(self, message: bytes) -> bytes:
         """A plain Ed25519 signature (RFC 8032), 64 bytes."""
-        return Ed25519PrivateKey.from_private_bytes(self.seed).sign(message)
+        return _private(self.seed).sign(message)
+
+
+# A receipt a call: deriving the same key anew would cost as much as the signature.
+@functools.lru_cache(maxsize=8)
+def _private(seed: bytes) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
+@functools.lru_cache(maxsize=8)
+def _verifier(name: str, seed: bytes) -> VerifierKey:
+    return VerifierKey(name, _private(seed).public_key().public_bytes_raw())
 
 
 def sign_note(text: str, *keys: SigningKey) -> str:
@@ -281,4 +293,4 @@ def _read_signature(line: str) -> tuple[str, bytes]:
 
 def _note_text(text: str) -> bool:
     """Whether a note may hold this text: it ends in a newline, and that is its only control."""
-    return text.endswith("\n") and all(character >= " " or character == "\n" for character in text)
+    return text.endswith("\n") and _CONTROL.search(text) is None

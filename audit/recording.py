@@ -31,6 +31,7 @@ from audit.events import Event, Outcome, is_code, is_reference
 from audit.merkle import leaf_hash
 from audit.models import AuditEntry, PendingLeaf
 from audit.redaction import commit_private
+from audit.rows import Row, insert_rows
 
 VERSION: Final = 1  # of the entry's body
 _log = logging.getLogger(__name__)
@@ -84,8 +85,17 @@ _running: ContextVar["Record | None"] = ContextVar("running_action", default=Non
 class Record:
     """What one action tells the log. The body fills it; the decorator writes it."""
 
-    def __init__(self, event: Event, actor: Actor, subject: object, permission: str) -> None:
+    def __init__(
+        self,
+        event: Event,
+        actor: Actor,
+        subject: object,
+        permission: str,
+        *,
+        request: str | None = None,
+    ) -> None:
         self.event = event
+        self.body: bytes | None = None  # of the entry, once it is written
         self.entry_id = _time_ordered_uuid()
         self.leaf_hash: bytes | None = None  # set once the entry is appended
         self._by = actor
@@ -95,6 +105,7 @@ class Record:
         self._subject = _named(subject)
         self._asked = (self._tenant, self._subject)
         self._permission = permission
+        self._request = request or request_id.get()
         self._facts: dict[str, Any] = {}
         self._private: dict[str, tuple[str, Any]] = {}
         self._failure: str | None = None
@@ -166,6 +177,12 @@ class Record:
 
     def append(self, outcome: Outcome, *, reason: str | None = None) -> None:
         """Write the entry and its pending leaf; the caller holds the transaction."""
+        entry, leaf = self.written(outcome, reason=reason)
+        insert_rows(AuditEntry, [entry])
+        insert_rows(PendingLeaf, [leaf])
+
+    def written(self, outcome: Outcome, *, reason: str | None = None) -> tuple[Row, Row]:
+        """The rows of the entry and of its pending leaf, which nobody has saved yet."""
         if outcome is Outcome.DONE and self._failure is not None:
             outcome, reason = Outcome.FAILED, self._failure
         if reason is not None and not is_code(reason):
@@ -187,7 +204,7 @@ class Record:
                 "subject": self._subject,
                 "permission": self._permission,
                 "reason": reason,
-                "request": request_id.get(),
+                "request": self._request,
                 "facts": self._facts,
                 "private": commitments,
                 # Proofs show a tenant its neighbors' leaf hashes: without this, short entries
@@ -195,19 +212,19 @@ class Record:
                 "nonce": secrets.token_hex(16),
             }
         )
-        self.leaf_hash = leaf_hash(body)
-        AuditEntry._base_manager.create(  # noqa: SLF001  # entries are of no tenant's scope
-            id=self.entry_id,
-            body=body,
-            event=self.event.value,
-            outcome=outcome.value,
-            tenant=self._tenant,
-            actor=self._actor,
-            subject=self._subject,
-            request_id=request_id.get(),
-            at=at,
-        )
-        PendingLeaf.objects.create(entry_id=self.entry_id, leaf_hash=self.leaf_hash)
+        self.body, self.leaf_hash = body, leaf_hash(body)
+        entry = {
+            "id": self.entry_id,
+            "body": body,
+            "event": self.event.value,
+            "outcome": outcome.value,
+            "tenant": self._tenant,
+            "actor": self._actor,
+            "subject": self._subject,
+            "request_id": self._request,
+            "at": at,
+        }
+        return entry, {"entry_id": self.entry_id, "leaf_hash": self.leaf_hash}
 
 
 @dataclass(frozen=True)
@@ -220,6 +237,28 @@ class Registered:
 
 
 _registry: dict[str, Registered] = {}
+
+
+def register(one: Registered) -> Registered:
+    """Put an action on the list."""
+    _registry[one.name] = one
+    return one
+
+
+@contextmanager
+def running(name: str, record: Record) -> Iterator[None]:
+    """Say that an action runs.
+
+    Raises:
+        NestedActionError: another one does already.
+    """
+    if _running.get() is not None:
+        raise NestedActionError(f"{name} was called inside an action")
+    token = _running.set(record)
+    try:
+        yield
+    finally:
+        _running.reset(token)
 
 
 def registry() -> dict[str, Registered]:
@@ -252,39 +291,35 @@ def action(
         name = f"{body.__module__}.{body.__qualname__}"
         if _is_lazy(body):
             raise TypeError(f"{name} would run after its entry was written")
-        _registry[name] = Registered(name, event, requires.value)
+        registered = register(Registered(name, event, requires.value))
 
         @functools.wraps(body)
         def act(actor: A, subject: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            if _running.get() is not None:  # 1
-                raise NestedActionError(f"{name} was called inside an action")
             record = Record(event, actor, subject, requires.value)
             committed: list[bool] = []
             result: list[R] = []
-            token = _running.set(record)
-            try:
-                with transaction.atomic(durable=True):  # 2
-                    # Before every other callback: these run once the commit stands.
-                    transaction.on_commit(lambda: committed.append(True))
-                    decision = actor.may(requires, subject)  # 3
-                    if not decision.allowed:
-                        raise RefusedError(  # noqa: TRY301 - told below like every other end
-                            "you may not do this", code=decision.reason
-                        )
-                    result.append(body(record, actor, subject, *args, **kwargs))  # 4
-                    record.append(Outcome.DONE)  # 5
-            except BaseException as error:
-                if not committed:
-                    _tell(record, error)  # 6
-                    raise
-                if not isinstance(error, Exception):
-                    raise
-                _log.error("after %s was done: %s", name, type(error).__name__)  # 7
-            finally:
-                _running.reset(token)
+            with running(name, record):  # 1
+                try:
+                    with transaction.atomic(durable=True):  # 2
+                        # Before every other callback: these run once the commit stands.
+                        transaction.on_commit(lambda: committed.append(True))
+                        decision = actor.may(requires, subject)  # 3
+                        if not decision.allowed:
+                            raise RefusedError(  # noqa: TRY301 - told below like every other end
+                                "you may not do this", code=decision.reason
+                            )
+                        result.append(body(record, actor, subject, *args, **kwargs))  # 4
+                        record.append(Outcome.DONE)  # 5
+                except BaseException as error:
+                    if not committed:
+                        _tell(record, error)  # 6
+                        raise
+                    if not isinstance(error, Exception):
+                        raise
+                    _log.error("after %s was done: %s", name, type(error).__name__)  # 7
             return result[0]
 
-        act.portcullis_action = _registry[name]  # type: ignore[attr-defined]  # read by the bindings
+        act.portcullis_action = registered  # type: ignore[attr-defined]  # read by the bindings
         return act
 
     return decorate
@@ -312,20 +347,16 @@ def unaudited(*, reason: str, actor: Actor) -> Iterator[None]:
         reason: a code, for example "schema_repair".
         actor: who asked for it.
     """
-    if _running.get() is not None:
-        raise NestedActionError("unaudited() was called inside an action")
     record = Record(Event.UNAUDITED, actor, None, "unaudited")
     record.facts(reason=reason)
-    token = _running.set(record)
-    try:
-        with transaction.atomic(durable=True):
-            yield
-            record.append(Outcome.DONE)
-    except BaseException as error:
-        _tell(record, error)
-        raise
-    finally:
-        _running.reset(token)
+    with running("unaudited", record):
+        try:
+            with transaction.atomic(durable=True):
+                yield
+                record.append(Outcome.DONE)
+        except BaseException as error:
+            _tell(record, error)
+            raise
 
 
 def _tell(record: Record, error: BaseException) -> None:

@@ -75,6 +75,26 @@ _KEY_PERMISSIONS: Final = frozenset(
 Caller = KeyActor | UserActor
 
 
+def bearer(header: str) -> KeyActor:
+    """The actor of an `Authorization` header with Bearer credentials. What fails is counted.
+
+    Raises:
+        CredentialError: `key.malformed`, `key.unknown`, `key.revoked`, `key.expired`.
+    """
+    try:
+        facts = authenticate(header.partition(" ")[2].strip())
+    except CredentialError as error:
+        REFUSALS.note(error.stable_code)
+        raise
+    actor = KeyActor(facts)
+    denial = judge_key(facts, timezone.now())
+    if denial is not None:
+        # The secret was right, so the entry says whose key it was.
+        REFUSALS.note(denial.code, actor)
+        raise denial.raised()
+    return actor
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer pck_…`."""
 
@@ -84,21 +104,11 @@ class ApiKeyAuthentication(BaseAuthentication):
         Raises:
             CredentialError: `key.malformed`, `key.unknown`, `key.revoked`, `key.expired`.
         """
-        scheme, _, offered = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != _SCHEME:
+        offered = request.headers.get("Authorization", "")
+        if offered.partition(" ")[0].lower() != _SCHEME:
             return None
-        try:
-            facts = authenticate(offered.strip())
-        except CredentialError as error:
-            REFUSALS.note(error.stable_code)
-            raise
-        actor = KeyActor(facts)
-        denial = judge_key(facts, timezone.now())
-        if denial is not None:
-            # The secret was right, so the entry says whose key it was.
-            REFUSALS.note(denial.code, actor)
-            raise denial.raised()
-        return actor, facts
+        actor = bearer(offered)
+        return actor, actor.facts
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002  # DRF's signature
         """What a 401 asks for."""

@@ -1,23 +1,26 @@
 """One call, from an authenticated key to an answer with its receipt.
 
-    1. the key's license and its model, read afresh; another model's name looks like none
+    1. what the key's license says, and its model; another model's name looks like none
     2. the body read; a fault of its waits until the license was judged
     3. an answer given before under the same idempotency key is given again, without charge
     4. the license judged: the first denial in the fixed order
-    5. the row checked against the model's own schema
-    6. the model asked, outside any transaction
-    7. charge, use, prediction and entry committed in one transaction (`serve_prediction`)
+    5. the row checked against the model's own schema, and the score explained if asked for
+    6. the model asked, outside any transaction, for all rows that wait (`gateway.committing`)
+    7. charge, use, prediction and entry committed, with those of other calls or alone
     8. the receipt signed, over what was committed
 
-What goes wrong in steps 1 to 6 leaves one entry, written here; in step 7 it leaves the action's.
+What a license says is remembered for seconds (`gateway.standing`): a refusal is judged by rows that
+are read for it, and step 7 asks all of it again. What goes wrong in steps 1 to 6 leaves one entry,
+written here; in step 7 it leaves the action's.
 Imports torch, with `gateway.serving`: doors import this module when the first call comes.
 """
 
 import json
+import math
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.db import transaction
@@ -26,21 +29,20 @@ from django.utils import timezone
 from audit.canonical import canonical
 from audit.errors import DomainError, Kind
 from audit.events import Event, Outcome
-from audit.recording import Record, append_refusal, request_id
+from audit.recording import Record, append_refusal
 from gateway import idempotency, receipts, serving
-from gateway.actions.predictions import Answered, serve_prediction
+from gateway.actions.predictions import Answered, Served
 from gateway.authentication import KeyActor
+from gateway.committing import COMMITS, Pending, StaleError, UnscoredError
 from gateway.errors import RequestError
-from gateway.licensing import Call, Terms, admit
+from gateway.licensing import Call, admit
 from gateway.models import Feature, License, Prediction
-from gateway.releases import released_version
+from gateway.standing import STANDINGS, Standing
 from governance import vault
 from governance.errors import NotFoundError
-from governance.lookup import find
 from governance.models import Tenant
 from governance.permissions import Permission
 from training.errors import PredictionInputError
-from training.models import ModelVersion
 
 UNITS: Final = 1  # what one row costs
 _LONGEST_PURPOSE: Final = 60
@@ -101,29 +103,56 @@ def answer(
     Raises:
         DomainError: with a stable code; the entry is written already.
     """
-    license_ = find(actor, License, str(actor.facts.license_id))
-    customer = Tenant.objects.get(pk=actor.tenant_id)
+    standing = STANDINGS.find(actor)
     with ExitStack() as held:
-        with _faults_recorded(actor, license_):
-            if license_.model.slug != slug:  # 1
+        with _faults_recorded(actor, standing.license):
+            if standing.license.model.slug != slug:  # 1
                 raise NotFoundError("there is no such model here", code="model.not_found")
             asked, fault = _read(read_body)  # 2
-            name, digest = _identified(customer, license_, feature, asked, idempotency_key)
+            name, digest = _identified(standing, feature, asked, idempotency_key)
             if idempotency_key is not None and asked is not None:
                 earlier = _claimed_or_answered(held, actor, name, digest)  # 3
                 if earlier is not None:
-                    return Answer(_sent(earlier), replayed=True)
-            call, version = _admitted(actor, license_, feature, asked)  # 4
-            if fault is not None or asked is None:
-                raise fault or _wrong("the body is missing", "")
-            receipts.signing_key()  # before anything is charged for
-            answered = _answered(call, version, asked, customer, name, digest)  # 5, 6
-        token = request_id.set(name)  # entry, use and prediction carry one id
+                    return Answer(_again(earlier), replayed=True)
+        call = _Called(actor, feature, asked, fault, name, digest)
         try:
-            prediction = serve_prediction(actor, license_, answered)  # 7
-        finally:
-            request_id.reset(token)
-    return Answer(_sent(prediction), replayed=False)
+            served = _served(call, fresh=False)
+        except StaleError:
+            served = _served(call, fresh=True)
+    return Answer(_sent(served), replayed=False)
+
+
+@dataclass(frozen=True)
+class _Called:
+    """A call that was read, and is not judged yet."""
+
+    actor: KeyActor
+    feature: Feature
+    asked: Asked | None
+    fault: DomainError | None  # of its body
+    name: str
+    digest: str
+
+
+def _served(called: _Called, *, fresh: bool) -> Served:
+    """Judge, score and commit one call.
+
+    Raises:
+        StaleError: what was remembered does not hold; nothing was recorded.
+        DomainError: recorded.
+    """
+    standing = STANDINGS.find(called.actor, fresh=fresh)
+    with _faults_recorded(called.actor, standing.license):
+        call, standing = _admitted(called, standing)  # 4
+        if called.fault is not None or called.asked is None:
+            raise called.fault or _wrong("the body is missing", "")
+        receipts.signing_key()  # before anything is charged for
+        pending = _pending(called, call, standing, called.asked, fresh=fresh)  # 5
+    try:
+        return COMMITS.submit(pending)  # 6, 7
+    except UnscoredError as error:
+        with _faults_recorded(called.actor, standing.license):
+            raise error.cause from None
 
 
 def _read(read_body: Callable[[], object]) -> tuple[Asked | None, DomainError | None]:
@@ -134,19 +163,22 @@ def _read(read_body: Callable[[], object]) -> tuple[Asked | None, DomainError | 
 
 
 def _identified(
-    customer: Tenant, license_: License, feature: Feature, asked: Asked | None, header: str | None
+    standing: Standing, feature: Feature, asked: Asked | None, header: str | None
 ) -> tuple[str, str]:
     """The call's request id and its body's digest. A caller's own key enters the log as its hash.
+
+    Without a key of the caller's nobody can ask for the answer again, and there is no digest.
 
     Raises:
         RequestError: `request.idempotency_key_invalid`.
     """
-    fingerprint = "" if asked is None else asked.fingerprint
-    digest = _keyed(customer, "call body", [str(license_.id), feature.value, fingerprint])
     if header is None:
-        return uuid.uuid4().hex, digest
+        return uuid.uuid4().hex, ""
     own = idempotency.check_header(header)
-    return f"ik-{_keyed(customer, 'call name', [str(license_.id), own])[:60]}", digest
+    customer, license_ = standing.customer, str(standing.license.id)
+    fingerprint = "" if asked is None else asked.fingerprint
+    digest = _keyed(customer, "call body", [license_, feature.value, fingerprint])
+    return f"ik-{_keyed(customer, 'call name', [license_, own])[:60]}", digest
 
 
 def _claimed_or_answered(
@@ -160,37 +192,38 @@ def _claimed_or_answered(
     return earlier
 
 
-def _admitted(
-    actor: KeyActor, license_: License, feature: Feature, asked: Asked | None
-) -> tuple[Call, ModelVersion]:
-    version = released_version(license_.model_id)
-    call = Call(
-        key=actor.facts,
-        terms=Terms.of(license_),
-        feature=feature,
-        purpose=None if asked is None else asked.purpose,
-        model_purposes=None if version is None else _purposes(version),
+def _admitted(called: _Called, standing: Standing) -> tuple[Call, Standing]:
+    """The call as it was judged, and by what. Nobody is refused for what was true a while ago."""
+    call = _call(called, standing)
+    denial = admit(call)
+    if denial is not None:
+        standing = STANDINGS.find(called.actor, fresh=True)
+        call = _call(called, standing)
+        denial = admit(call)
+    if denial is not None:
+        raise denial.raised()
+    return call, standing
+
+
+def _call(called: _Called, standing: Standing) -> Call:
+    return Call(
+        key=called.actor.facts,
+        terms=standing.terms,
+        feature=called.feature,
+        purpose=None if called.asked is None else called.asked.purpose,
+        model_purposes=standing.purposes,
         units=UNITS,
         now=timezone.now(),
     )
-    denial = admit(call)
-    if denial is not None:
-        raise denial.raised()
-    if version is None:  # denied above; said once more for whoever edits the table
+
+
+def _pending(
+    called: _Called, call: Call, standing: Standing, asked: Asked, *, fresh: bool
+) -> Pending:
+    """The call with its row read, and its answer explained where that was asked for."""
+    version = standing.version
+    if version is None:  # denied before; said once more for whoever edits the table
         raise NotFoundError("there is no such model here", code="model.not_found")
-    return call, version
-
-
-def _purposes(version: ModelVersion) -> frozenset[str]:
-    """What a version was trained for. One that was not trained here says so in its card."""
-    if version.run is not None:
-        return frozenset({version.run.purpose})
-    return frozenset({str(version.card.get("purpose", ""))})
-
-
-def _answered(
-    call: Call, version: ModelVersion, asked: Asked, customer: Tenant, name: str, digest: str
-) -> Answered:
     model = serving.loaded(version)
     try:
         row = model.check_row(asked.row)
@@ -199,30 +232,37 @@ def _answered(
             error.detail, code=error.stable_code, pointer=f"/row{error.pointer or ''}"
         ) from None
     identity = uuid.uuid4()
-    commitment = _keyed(customer, "prediction input", [version.artifact_digest, row])
-    scored = serving.score(
-        model,
-        version,
-        row,
-        explain=call.feature is Feature.EXPLAIN,
-        record_id=str(identity),
-        commitment=commitment,
-    )
-    return Answered(
+    commitment = _keyed(standing.customer, "prediction input", [version.artifact_digest, row])
+    answered = Answered(
         id=identity,
         call=call,
         version=version,
-        score=scored.score,
-        label=scored.label,
-        explanation=scored.explanation,
+        score=math.nan,
+        label=None,
+        explanation=None,
         commitment=commitment,
-        request_id=name,
-        request_digest=digest,
+        request_id=called.name,
+        request_digest=called.digest,
     )
+    explains = called.feature is Feature.EXPLAIN
+    if explains:
+        told = serving.explained(
+            model, version, row, record_id=str(identity), commitment=commitment
+        )
+        answered = replace(
+            answered, score=told.score, label=told.label, explanation=told.explanation
+        )
+    return Pending(called.actor, standing.license, model, row, answered, explains, fresh)
 
 
-def _sent(prediction: Prediction) -> dict[str, Any]:
-    return {**prediction.answer, "receipt": receipts.receipt_for(prediction.entry_id)}  # 8
+def _sent(served: Served) -> dict[str, Any]:  # 8
+    body = None if served.record is None else served.record.body
+    receipt = receipts.receipt_for(served.entry_id) if body is None else receipts.receipt_over(body)
+    return {**served.answer, "receipt": receipt}
+
+
+def _again(earlier: Prediction) -> dict[str, Any]:
+    return {**earlier.answer, "receipt": receipts.receipt_for(earlier.entry_id)}
 
 
 def _keyed(customer: Tenant, use: str, value: object) -> str:

@@ -12,16 +12,15 @@ holds the id and the HMAC: neither reading it nor the pepper alone gives a key.
 import hmac
 import re
 import secrets
-import threading
 import time
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from typing import Final
 from uuid import UUID
 
+from gateway.aging import LIFE, Aging
 from gateway.errors import CredentialError
 from gateway.models import ApiKey, KeyMode
 from gateway.peppers import pepper
@@ -30,7 +29,6 @@ from governance.scoping import across_tenants
 # Published for secret scanners, and run over our own logs: a match that passes `parse` is a key.
 PATTERN: Final = r"pck_(?:live|test)_[0-9A-Za-z]{10}_[0-9A-Za-z]{49}"
 
-LIFE: Final = 4.0  # seconds; a second less than the law's five, for what is in hand at the end
 CAPACITY: Final = 100_000  # keys that are known
 NEGATIVE_CAPACITY: Final = 10_000  # ids that are not
 
@@ -38,8 +36,6 @@ _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 _ID, _SECRET, _CHECK = 10, 43, 6
 _SHAPE: Final = re.compile(PATTERN)
 _NOTHING: Final = bytes(32)  # no HMAC equals it
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -130,8 +126,8 @@ class KeyCache:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._life, self._clock = life, clock
-        self._known: _Aging[KeyFacts] = _Aging(capacity)
-        self._unknown: _Aging[None] = _Aging(negative_capacity)
+        self._known: Aging[str, KeyFacts] = Aging(capacity)
+        self._unknown: Aging[str, None] = Aging(negative_capacity)
 
     def find(self, public_id: str, read: Callable[[str], KeyFacts | None]) -> KeyFacts | None:
         """The facts of a key, or None if there is no such key; `read` asks the database."""
@@ -158,41 +154,6 @@ class KeyCache:
         """Forget every key."""
         self._known.clear()
         self._unknown.clear()
-
-
-class _Aging(Generic[T]):
-    """A bounded map of values with the moment from which they age; the least recently put goes."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._entries: OrderedDict[str, tuple[float, T]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, name: str, alive: float) -> tuple[T] | None:
-        """The value in a tuple, if it was read at `alive` or later."""
-        entry = self._entries.get(name)
-        return None if entry is None or entry[0] <= alive else (entry[1],)
-
-    def put(self, name: str, began: float, value: T) -> None:
-        """Keep a value; never in the place of one that was read later."""
-        with self._lock:
-            present = self._entries.get(name)
-            if present is not None and present[0] > began:
-                return
-            self._entries[name] = (began, value)
-            self._entries.move_to_end(name)
-            while len(self._entries) > self._capacity:
-                self._entries.popitem(last=False)
-
-    def drop(self, name: str) -> None:
-        """Forget one."""
-        with self._lock:
-            self._entries.pop(name, None)
-
-    def clear(self) -> None:
-        """Forget all."""
-        with self._lock:
-            self._entries.clear()
 
 
 CACHE: Final = KeyCache()

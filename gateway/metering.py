@@ -5,60 +5,86 @@ many: the row's lock orders them (on SQLite the database's), and each sees what 
 left. A test key's call is counted and never charged.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.db.models import Exists, F, OuterRef
+from django.db import connection
 
 from audit.errors import DomainError
 from gateway.errors import QuotaError
 from gateway.keys import KeyFacts, read_key
 from gateway.licensing import Call, Terms, admit
-from gateway.models import ApiKey, License, UsageEvent
+from gateway.models import ApiKey, License
 from governance.scoping import across_tenants
+from training.models import ModelState, ModelVersion
+
+Taken = tuple[Call, UUID]  # a call, and the version that answered it
 
 _TOUCH_EVERY: Final = timedelta(minutes=1)
 _TOUCHED_AT_MOST: Final = 10_000
 _touched: dict[UUID, datetime] = {}
 
 
-def take(call: Call, *, at: datetime) -> None:
-    """Take the call's units from its license, if it and the key still allow the call at `at`.
+# One statement judges and takes: license, key and release as they are when it runs. EXISTS and no
+# join: a join would move the quota's condition into a subquery, which PostgreSQL does not ask again
+# after it has waited for another call's row lock.
+_TAKE: Final = """
+    UPDATE gateway_license SET used = used + %(units)s
+    WHERE id = %(license)s AND customer_id = %(customer)s AND revoked_at IS NULL
+    AND starts_at <= %(at)s AND expires_at > %(at)s
+    AND (%(units)s = 0 OR used <= quota - %(units)s)
+    AND EXISTS (
+        SELECT 1 FROM gateway_apikey AS k
+        WHERE k.id = %(key)s AND k.license_id = gateway_license.id
+        AND k.revoked_at IS NULL AND k.expires_at > %(at)s
+    )
+    AND EXISTS (
+        SELECT 1 FROM training_modelversion AS v
+        WHERE v.id = %(version)s AND v.state = %(released)s
+    )
+"""
+
+
+def take(calls: Sequence[Taken], *, at: datetime) -> None:
+    """Take the units of calls from their licenses, if these still allow them at `at`.
 
     Raises:
-        CredentialError, LicenseError, QuotaError: the first denial that holds now.
+        CredentialError, LicenseError, QuotaError: the first denial that holds now, of one of them.
     """
-    key = ApiKey.objects.filter(pk=call.key.id, revoked_at__isnull=True, expires_at__gt=at)
-    rows = License.objects.filter(
-        # EXISTS and no join: a join would move the quota's condition into a subquery, which
-        # PostgreSQL does not ask again after it has waited for another call's row lock.
-        Exists(key.filter(license_id=OuterRef("pk"))),
-        pk=call.terms.id,
-        customer_id=call.key.tenant_id,
-        revoked_at__isnull=True,
-        starts_at__lte=at,
-        expires_at__gt=at,
-    )
-    if call.key.charged:
-        taken = rows.filter(used__lte=F("quota") - call.units).update(used=F("used") + call.units)
-    else:
-        taken = rows.count()
-    if not taken:
-        raise _why(call, at)
+    units: Counter[tuple[UUID, UUID, UUID]] = Counter()
+    first: dict[tuple[UUID, UUID, UUID], Call] = {}
+    for call, version in calls:
+        # Always in this order: two transactions that lock the same licenses never wait in a circle.
+        place = (call.terms.id, call.key.id, version)
+        units[place] += call.units if call.key.charged else 0
+        first.setdefault(place, call)
+    with connection.cursor() as cursor:
+        for place in sorted(units):
+            license_, key, version = place
+            named = {
+                "license": license_,
+                "key": key,
+                "version": version,
+                "customer": first[place].key.tenant_id,
+            }
+            cursor.execute(
+                _TAKE,
+                {
+                    **{name: _uuid(value) for name, value in named.items()},
+                    "units": units[place],
+                    "at": connection.ops.adapt_datetimefield_value(at),
+                    "released": ModelState.RELEASED.value,
+                },
+            )
+            if cursor.rowcount != 1:
+                raise _why(first[place], version, at)
 
 
-def count(call: Call, *, tenant: UUID, request_id: str, at: datetime) -> UsageEvent:
-    """Write down what was used, once a request."""
-    return UsageEvent.objects.create(
-        tenant_id=tenant,
-        license_id=call.terms.id,
-        request_id=request_id,
-        sku=call.feature.value,
-        units=call.units,
-        charged=call.key.charged,
-        created_at=at,
-    )
+def _uuid(value: UUID) -> UUID | str:
+    return value if connection.features.has_native_uuid_field else value.hex
 
 
 def touch(key: KeyFacts, *, at: datetime) -> None:
@@ -72,13 +98,13 @@ def touch(key: KeyFacts, *, at: datetime) -> None:
     _touched[key.id] = at
 
 
-def _why(call: Call, at: datetime) -> DomainError:
+def _why(call: Call, version: UUID, at: datetime) -> DomainError:
     """The denial, judged by the rows as they are now."""
     key = read_key(call.key.public_id) or call.key
     with across_tenants(reason="a license is read again to say why it refused"):
         terms = Terms.of(License.objects.get(pk=call.terms.id))
-    denial = admit(
-        Call(key, terms, call.feature, call.purpose, call.model_purposes, call.units, at)
-    )
+        released = ModelVersion.objects.filter(pk=version, state=ModelState.RELEASED).exists()
+    purposes = call.model_purposes if released else None
+    denial = admit(Call(key, terms, call.feature, call.purpose, purposes, call.units, at))
     # None: another call gave its units back in between; what was refused stays refused.
     return QuotaError("the license's quota is used up") if denial is None else denial.raised()

@@ -2,7 +2,8 @@
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from django.conf import settings
@@ -35,17 +36,23 @@ class RequestId:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Choose the id, answer, and send it back."""
-        offered = request.headers.get("X-Request-Id", "")
-        # A free-form id would be a way to write into the logs.
-        chosen = offered if _ACCEPTED_ID.fullmatch(offered) else uuid.uuid4().hex
-        in_logs, in_entries = logs.request_id.set(chosen), recording.request_id.set(chosen)
-        try:
+        with request_id(request.headers.get("X-Request-Id", "")) as chosen:
             response = self._get_response(request)
-        finally:
-            recording.request_id.reset(in_entries)
-            logs.request_id.reset(in_logs)
         response["X-Request-Id"] = chosen
         return response
+
+
+@contextmanager
+def request_id(offered: str) -> Iterator[str]:
+    """Choose a request's id, for log lines and entries alike until the request has ended."""
+    # A free-form id would be a way to write into the logs.
+    chosen = offered if _ACCEPTED_ID.fullmatch(offered) else uuid.uuid4().hex
+    in_logs, in_entries = logs.request_id.set(chosen), recording.request_id.set(chosen)
+    try:
+        yield chosen
+    finally:
+        recording.request_id.reset(in_entries)
+        logs.request_id.reset(in_logs)
 
 
 class SessionCookie:

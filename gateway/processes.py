@@ -82,7 +82,7 @@ def portcullis(
         workers: False for the web server alone.
         ingest_workers: processes that take row groups at the same time.
     """
-    web = f"-m gunicorn gateway.wsgi --bind {host}:{port} --workers 2 --threads 4 --timeout 120"
+    web = f"-m gunicorn gateway.wsgi --bind {host}:{port} --workers 2 --threads 16 --timeout 120"
     quiet = "--log-level warning --no-control-socket"
     commands = [Command("web", (sys.executable, *web.split(), *quiet.split()))]
     if workers:

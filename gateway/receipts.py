@@ -31,24 +31,32 @@ def signing_key() -> SigningKey:
     Raises:
         KeyMissingError: the key is missing or exposed.
     """
-    return _read(Path(settings.RECEIPT_KEY_FILE))
+    return _read(str(settings.RECEIPT_KEY_FILE))
 
 
 def receipt_for(entry_id: uuid.UUID) -> dict[str, Any]:
-    """What the caller keeps: the signed note, and what it says in fields.
+    """As `receipt_over`, of an entry that was committed before.
 
     Raises:
         ProofError: there is no such entry.
         KeyMissingError: the receipt key is missing or exposed.
     """
-    entry = AuditEntry.objects.filter(pk=entry_id).first()
-    if entry is None:
+    body = AuditEntry.objects.filter(pk=entry_id).values_list("body", flat=True).first()
+    if body is None:
         raise ProofError("there is no such entry")
-    stored = bytes(entry.body)
-    body = json.loads(stored)
+    return receipt_over(bytes(body))
+
+
+def receipt_over(entry: bytes) -> dict[str, Any]:
+    """What the caller keeps, over a committed entry's body: the signed note, and what it says.
+
+    Raises:
+        KeyMissingError: the receipt key is missing or exposed.
+    """
+    body = json.loads(entry)
     receipt = Receipt(
-        leaf_hash=leaf_hash(stored),
-        entry_id=entry_id,
+        leaf_hash=leaf_hash(entry),
+        entry_id=uuid.UUID(body["id"]),
         event=body["event"],
         request_id=body["request"],
         tenant=body["tenant"],
@@ -58,7 +66,7 @@ def receipt_for(entry_id: uuid.UUID) -> dict[str, Any]:
     )
     return {
         "note": sign_receipt(signing_key(), receipt),
-        "entry": str(entry_id),
+        "entry": body["id"],
         "leaf_hash": receipt.leaf_hash.hex(),
         "merge_by": receipt.merge_by,
     }
@@ -75,5 +83,5 @@ def proof_for(entry_id: uuid.UUID) -> str | None:
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: Path) -> SigningKey:
-    return read_key(path)
+def _read(path: str) -> SigningKey:
+    return read_key(Path(path))

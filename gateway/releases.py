@@ -6,12 +6,6 @@ from governance.scoping import across_tenants
 from training.models import ModelState, ModelVersion
 
 
-def still_released(version: ModelVersion) -> bool:
-    """Whether a version is served now: asked again in the transaction that charges for it."""
-    with across_tenants(reason="a license reaches the model of another tenant"):
-        return ModelVersion.objects.filter(pk=version.pk, state=ModelState.RELEASED).exists()
-
-
 def released_version(model_id: UUID) -> ModelVersion | None:
     """The newest released version, whoever's it is: the license is what lets the caller ask."""
     with across_tenants(reason="a license reaches the model of another tenant"):

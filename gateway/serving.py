@@ -7,6 +7,7 @@ follows from the public feature specification, and must have the digest that was
 the first call.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,19 +29,12 @@ _backgrounds: dict[str, explanations.Background] = {}
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a model says of one row.
-
-    Attributes:
-        score: probability of the positive label, rounded to `training.serving.PLACES`.
-        label: the positive label from `THRESHOLD` on, else the negative one; None where every other
-            label is negative.
-        explanation: the full explanation record, where it was asked for.
-    """
+class Explained:
+    """A row's score and label, as in `scores`, and the full record of their explanation."""
 
     score: float
     label: str | None
-    explanation: dict[str, Any] | None
+    explanation: dict[str, Any]
 
 
 def loaded(version: ModelVersion) -> LoadedModel:
@@ -53,22 +47,36 @@ def loaded(version: ModelVersion) -> LoadedModel:
     return MODELS.get(version.artifact_digest, lambda: _unsealed(version))
 
 
-def score(
+def scores(
+    model: LoadedModel, rows: Sequence[dict[str, str | None]]
+) -> list[tuple[float, str | None]]:
+    """Score and label of each checked row.
+
+    Score: probability of the positive label, rounded to `training.serving.PLACES`. Label: the
+    positive one from `THRESHOLD` on, else the negative one; None where every other label is
+    negative.
+    """
+    target = model.spec.target
+    return [
+        (probability, target.positive if probability >= THRESHOLD else target.negative)
+        for probability in model.predict_proba(rows).tolist()
+    ]
+
+
+def explained(
     model: LoadedModel,
     version: ModelVersion,
     row: dict[str, str | None],
     *,
-    explain: bool,
     record_id: str,
     commitment: str,
-) -> Scored:
+) -> Explained:
     """Score one checked row, and explain the score.
 
     Args:
         model: of `loaded(version)`.
         version: what the background was registered with.
         row: of `LoadedModel.check_row`.
-        explain: whether to make an explanation record.
         record_id: identity of the prediction; seeds the explanation.
         commitment: the keyed hash of the row that the log and the record hold.
 
@@ -77,25 +85,21 @@ def score(
             output than the score.
         ExplanationError: a score is not finite.
     """
-    probability = float(model.predict_proba([row])[0])
-    target = model.spec.target
-    record = None
-    if explain:
-        record = explanations.explain_row(
-            model.predict_columns,
-            [row[name] for name in model.spec.names],
-            background(model, version),
-            record_id=record_id,
-            model_digest=model.digest,
-            input_commitment=commitment,
+    ((probability, label),) = scores(model, [row])
+    record = explanations.explain_row(
+        model.predict_columns,
+        [row[name] for name in model.spec.names],
+        background(model, version),
+        record_id=record_id,
+        model_digest=model.digest,
+        input_commitment=commitment,
+    )
+    if abs(float(record["output"]) - probability) > 10**-PLACES:
+        raise ServingError(
+            "the explanation is of another output than the answer",
+            code="serving.explanation_differs",
         )
-        if abs(float(record["output"]) - probability) > 10**-PLACES:
-            raise ServingError(
-                "the explanation is of another output than the answer",
-                code="serving.explanation_differs",
-            )
-    label = target.positive if probability >= THRESHOLD else target.negative
-    return Scored(probability, label, record)
+    return Explained(probability, label, record)
 
 
 def background(model: LoadedModel, version: ModelVersion) -> explanations.Background:

@@ -9,6 +9,10 @@ from gateway.startup import refuse_unsafe, warm
 # Production unless told otherwise: a server started by hand must not fall back to a weaker profile.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings.prod")
 
-application = get_wsgi_application()
+_django = get_wsgi_application()
 refuse_unsafe()
 warm()
+
+from gateway.lane import Lane  # noqa: E402 - its models are loaded by the lines above
+
+application = Lane(_django)

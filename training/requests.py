@@ -54,32 +54,33 @@ def check_row(spec: FeatureSpec, row: object) -> dict[str, str | None]:
             )
     checked: dict[str, str | None] = {}
     for feature in spec.features:
-        pointer = f"/{_escaped(feature.name)}"
         if feature.name not in row:
             raise PredictionInputError(
                 "a feature is missing; send null for an unknown value",
                 code="predict.feature_missing",
-                pointer=pointer,
+                pointer=_pointer(feature),
             )
         value = row[feature.name]
         if value is None:
             checked[feature.name] = None
         elif isinstance(feature, Numeric):
-            checked[feature.name] = _number(value, pointer)
+            checked[feature.name] = _number(value, feature)
         else:
-            checked[feature.name] = _text(value, pointer, _longest(feature))
+            checked[feature.name] = _text(value, feature)
             if isinstance(feature, Category) and checked[feature.name] not in feature.values:
                 raise PredictionInputError(
                     "not one of the values that the schema lists; send null for an unknown value",
                     code="predict.category_unknown",
-                    pointer=pointer,
+                    pointer=_pointer(feature),
                 )
     return checked
 
 
-def _number(value: object, pointer: str) -> str:
+def _number(value: object, feature: Feature) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise PredictionInputError("must be a number", code="predict.type", pointer=pointer)
+        raise PredictionInputError(
+            "must be a number", code="predict.type", pointer=_pointer(feature)
+        )
     try:
         text = str(value)
         finite = len(text) <= LARGEST_CELL and math.isfinite(float(text))
@@ -87,7 +88,7 @@ def _number(value: object, pointer: str) -> str:
         finite = False
     if not finite:
         raise PredictionInputError(
-            "must be a finite number", code="predict.not_a_number", pointer=pointer
+            "must be a finite number", code="predict.not_a_number", pointer=_pointer(feature)
         )
     return text.strip()
 
@@ -97,16 +98,18 @@ def _longest(feature: Feature) -> int:
     return LARGEST_TEXT if isinstance(feature, Encoded) else LARGEST_CELL
 
 
-def _text(value: object, pointer: str, longest: int) -> str:
+def _text(value: object, feature: Feature) -> str:
     if not isinstance(value, str):
-        raise PredictionInputError("must be a text", code="predict.type", pointer=pointer)
-    if len(value) > longest:
+        raise PredictionInputError("must be a text", code="predict.type", pointer=_pointer(feature))
+    if len(value) > _longest(feature):
         raise PredictionInputError(
-            f"must be at most {longest} characters", code="predict.too_long", pointer=pointer
+            f"must be at most {_longest(feature)} characters",
+            code="predict.too_long",
+            pointer=_pointer(feature),
         )
     return value.strip()
 
 
-def _escaped(name: str) -> str:
+def _pointer(feature: Feature) -> str:
     """RFC 6901 §3."""
-    return name.replace("~", "~0").replace("/", "~1")
+    return "/" + feature.name.replace("~", "~0").replace("/", "~1")

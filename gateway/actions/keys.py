@@ -93,7 +93,7 @@ def issue_key(
 
 @action(Event.KEY_REVOKED, requires=Permission.KEY_REVOKE)
 def revoke_key(record: Record, actor: UserActor, license_: License, *, key: ApiKey) -> ApiKey:
-    """Shut a key. This process refuses it at once, every other within `gateway.keys.LIFE`.
+    """Shut a key. This process refuses it at once, every other within `gateway.aging.LIFE`.
 
     The license's owner may do this, and its customer.
 

@@ -1,23 +1,27 @@
 """One answered call: charged, counted, recorded and stored in one transaction, or not at all."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from audit.canonical import decimal, digest
 from audit.events import Event
 from audit.explanation_records import shown
 from audit.recording import Record, action
+from audit.rows import Row, insert_rows
+from audit.together import Act, actions_together
 from gateway import metering
 from gateway.authentication import KeyActor
-from gateway.errors import InFlightError, LicenseError
+from gateway.errors import InFlightError
 from gateway.licensing import Call
-from gateway.models import License, Prediction
-from gateway.releases import still_released
+from gateway.models import License, Prediction, UsageEvent
 from governance.permissions import Permission
+from governance.scoping import across_tenants
 from training.models import ModelVersion
 
 
@@ -46,58 +50,105 @@ class Answered:
     request_digest: str
 
 
+Serving = Act[KeyActor, License, Answered]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What was committed: the answer, and the entry that says so.
+
+    `record` holds its body, where this process wrote it just now.
+    """
+
+    answer: dict[str, Any]
+    entry_id: uuid.UUID
+    record: Record | None = None
+
+
 @action(Event.PREDICTION_SERVED, requires=Permission.PREDICT)
 def serve_prediction(
     record: Record, actor: KeyActor, license_: License, answered: Answered
-) -> Prediction:
+) -> Served:
     """Charge the license, count the use, store the answer, record it; nobody has seen it before.
 
     Raises:
         CredentialError, LicenseError, QuotaError: the call is not allowed (any more).
         InFlightError: the same request id was answered a moment ago, elsewhere.
     """
+    return _served([record], [Act(actor, license_, answered)])[0]
+
+
+@actions_together(Event.PREDICTION_SERVED, requires=Permission.PREDICT)
+def serve_predictions(records: Sequence[Record], servings: Sequence[Serving]) -> list[Served]:
+    """As `serve_prediction`, several in one transaction: all of them, or none.
+
+    Raises:
+        As there, for any of them.
+    """
+    with across_tenants(reason="calls of several customers are committed together"):
+        return _served(records, servings)
+
+
+def _served(records: Sequence[Record], servings: Sequence[Serving]) -> list[Served]:
     now = timezone.now()
-    metering.take(answered.call, at=now)
-    version = answered.version
-    if not still_released(version):
-        raise LicenseError("this version was withdrawn meanwhile", code="model.not_released")
-    metering.touch(actor.facts, at=now)
-    told = None if answered.explanation is None else _told(answered.explanation)
-    answer: dict[str, Any] = {
-        "prediction": str(answered.id),
-        "model": version.model.slug,
-        "version": version.number,
-        "guarantee": version.guarantee,
-        "score": answered.score,
-        "label": answered.label,
-        "explanation": told,
-    }
+    metering.take([(one.asked.call, one.asked.version.pk) for one in servings], at=now)
+    for actor in {serving.actor for serving in servings}:
+        metering.touch(actor.facts, at=now)
+    predictions = [
+        _prediction(record, serving, now) for record, serving in zip(records, servings, strict=True)
+    ]
     try:
-        with transaction.atomic():  # a savepoint: what failed is told in this transaction
-            metering.count(
-                answered.call,
-                tenant=actor.tenant_id,
-                request_id=answered.request_id,
-                at=now,
-            )
-            prediction: Prediction = Prediction.objects.create(
-                id=answered.id,
-                tenant_id=actor.tenant_id,
-                license=license_,
-                key_id=actor.facts.id,
-                version=version,
-                request_id=answered.request_id,
-                request_digest=answered.request_digest,
-                entry_id=record.entry_id,
-                answer=answer,
-                explanation=answered.explanation,
-                created_at=now,
-            )
+        insert_rows(UsageEvent, [_usage(serving, now) for serving in servings])
+        insert_rows(Prediction, predictions)
     except IntegrityError:
         raise InFlightError("this request was answered a moment ago: send it again") from None
+    return [
+        Served(prediction["answer"], record.entry_id, record)
+        for prediction, record in zip(predictions, records, strict=True)
+    ]
+
+
+def _usage(serving: Serving, now: datetime) -> Row:
+    call = serving.asked.call
+    return {
+        "tenant_id": serving.actor.tenant_id,
+        "license_id": call.terms.id,
+        "request_id": serving.asked.request_id,
+        "sku": call.feature.value,
+        "units": call.units,
+        "charged": call.key.charged,
+        "created_at": now,
+    }
+
+
+def _prediction(record: Record, serving: Serving, now: datetime) -> Row:
+    """The row of an answer; its entry is told what it may say of it."""
+    answered, version = serving.asked, serving.asked.version
+    told = None if answered.explanation is None else _told(answered.explanation)
+    prediction = {
+        "id": answered.id,
+        "tenant_id": serving.actor.tenant_id,
+        "license_id": serving.subject.pk,
+        "key_id": serving.actor.facts.id,
+        "version_id": version.pk,
+        "request_id": answered.request_id,
+        "request_digest": answered.request_digest,
+        "entry_id": record.entry_id,
+        "answer": {
+            "prediction": str(answered.id),
+            "model": version.model.slug,
+            "version": version.number,
+            "guarantee": version.guarantee,
+            "score": answered.score,
+            "label": answered.label,
+            "explanation": told,
+        },
+        "explanation": answered.explanation,
+        "created_at": now,
+    }
     facts: dict[str, Any] = {
-        "prediction": prediction.reference,
-        "license": license_.reference,
+        "prediction": f"prediction:{answered.id}",
+        "license": serving.subject.reference,
         "model": version.reference,
         "artifact": version.artifact_digest,
         "guarantee": version.guarantee,

@@ -8,6 +8,7 @@ No member ever holds what was sent: sentences are ours, and a field is named by 
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -22,9 +23,12 @@ from rest_framework.views import set_rollback
 
 from audit.errors import DomainError, Kind
 from audit.recording import request_id
+from gateway.authentication import REALM
 from gateway.refusals import REFUSALS
 
 CONTENT_TYPE: Final = "application/problem+json"
+
+_TYPE: Final = "Content-Type"
 STATUS: Final[dict[Kind, HTTPStatus]] = {
     Kind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
     Kind.NOT_FOUND: HTTPStatus.NOT_FOUND,
@@ -93,6 +97,30 @@ _BY_CODE: Final = {
 }
 
 
+@dataclass(frozen=True)
+class Told:
+    """A problem as it is sent."""
+
+    status: HTTPStatus
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+
+def told(error: DomainError) -> Told:
+    """How an error of ours is answered; what is not authenticated is told how to be."""
+    status = _BY_CODE.get(error.stable_code, STATUS[error.kind])
+    body = problem(status, error.stable_code, error.detail, pointer=error.pointer)
+    challenge = {"WWW-Authenticate": REALM} if status is HTTPStatus.UNAUTHORIZED else {}
+    return Told(status, body, {_TYPE: CONTENT_TYPE, **challenge})
+
+
+def internal() -> Told:
+    """How a fault of ours is answered: opaque; the log has the rest, under the request's id."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    body = problem(status, "internal", "something went wrong on our side")
+    return Told(status, body, {_TYPE: CONTENT_TYPE})
+
+
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: every error that is somebody's becomes a problem; ours stay ours.
 
@@ -100,9 +128,13 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """
     set_rollback()
     if isinstance(error, DomainError):
-        status = _BY_CODE.get(error.stable_code, STATUS[error.kind])
-        body = problem(status, error.stable_code, error.detail, pointer=error.pointer)
-        return _response(body, _challenge(context) if error.kind is Kind.UNAUTHENTICATED else {})
+        found = told(error)
+        return Response(
+            found.body,
+            status=found.status,
+            headers={name: value for name, value in found.headers.items() if name != _TYPE},
+            content_type=CONTENT_TYPE,
+        )
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, DjangoPermissionDenied):
@@ -173,7 +205,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """`handler500`: one opaque answer; the log has the rest, under the request's id."""
     if not _is_api(request):
         return defaults.server_error(request)
-    return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
+    found = internal()
+    return JsonResponse(found.body, status=found.status, content_type=CONTENT_TYPE)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

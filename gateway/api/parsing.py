@@ -40,21 +40,27 @@ class StrictJson(BaseParser):
             TooLargeError: `http.body_too_large`.
             RequestError: `request.malformed`.
         """
-        sent = stream.read(LARGEST_BODY + 1)
-        if len(sent) > LARGEST_BODY:
-            raise TooLargeError(f"the body is larger than {LARGEST_BODY} bytes")
-        try:
-            value = json.loads(
-                sent.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse
-            )
-            json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on lone surrogates
-            _check_depth(value)
-        except (ValueError, RecursionError):
-            # Without the cause: its text quotes the body.
-            raise RequestError(
-                "the body is not well-formed JSON", code="request.malformed"
-            ) from None
-        return value
+        return strict_json(stream.read(LARGEST_BODY + 1))
+
+
+def strict_json(sent: bytes) -> Any:
+    """The value of a body, as `StrictJson` takes it.
+
+    Raises:
+        TooLargeError: `http.body_too_large`.
+        RequestError: `request.malformed`.
+    """
+    if len(sent) > LARGEST_BODY:
+        raise TooLargeError(f"the body is larger than {LARGEST_BODY} bytes")
+    try:
+        value = json.loads(sent.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse)
+        if b"\\u" in sent:  # the one way in for a lone surrogate
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on it
+        _check_depth(value)
+    except (ValueError, RecursionError):
+        # Without the cause: its text quotes the body.
+        raise RequestError("the body is not well-formed JSON", code="request.malformed") from None
+    return value
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -16,6 +16,7 @@ _KEYWORD_WRITES: Final = frozenset({"save", "create", "update", "delete"})
 _WRITES: Final = frozenset(
     {"bulk_create", "bulk_update", "get_or_create", "update_or_create", "_raw_delete"}
 )
+_DECORATORS: Final = frozenset({"action", "actions_together"})
 _ASYNC: Final = frozenset(f"a{name}" for name in _KEYWORD_WRITES | _WRITES)
 _SQL_WRITE: Final = re.compile(
     r"^\s*(?:WITH\b.*\b)?(INSERT|UPDATE|DELETE|REPLACE|MERGE|TRUNCATE|COPY)\b",
@@ -69,6 +70,8 @@ def orm_writes(source: str, *, actions: bool = False) -> list[Finding]:
 
 
 def _write(call: ast.Call, constants: dict[str, str]) -> Iterator[str]:
+    if isinstance(call.func, ast.Name) and call.func.id == "insert_rows":  # of audit.rows
+        yield "insert_rows()"
     if not isinstance(call.func, ast.Attribute):
         return
     name = call.func.attr
@@ -133,13 +136,13 @@ def _is_function(node: ast.AST) -> TypeIs[ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _is_action(node: ast.AST) -> bool:
-    """Whether one of the decorators is `action(...)`, under whatever module name."""
+    """Whether a decorator is `action(...)` or `actions_together(...)`, of whatever module."""
     decorators = getattr(node, "decorator_list", [])
     return any(
         isinstance(decorator, ast.Call)
         and (
-            (isinstance(decorator.func, ast.Name) and decorator.func.id == "action")
-            or (isinstance(decorator.func, ast.Attribute) and decorator.func.attr == "action")
+            (isinstance(decorator.func, ast.Name) and decorator.func.id in _DECORATORS)
+            or (isinstance(decorator.func, ast.Attribute) and decorator.func.attr in _DECORATORS)
         )
         for decorator in decorators
     )

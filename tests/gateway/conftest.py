@@ -6,12 +6,14 @@ import pytest
 
 from gateway import keys, metering, peppers
 from gateway.refusals import REFUSALS
+from gateway.standing import STANDINGS
 
 
 @pytest.fixture(autouse=True)
 def _a_fresh_process() -> Iterator[None]:
     yield
     keys.CACHE.clear()
+    STANDINGS.clear()
     REFUSALS.clear()
     peppers.forget()
     metering._touched.clear()

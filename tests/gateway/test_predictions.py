@@ -439,7 +439,7 @@ def test_an_unforeseen_fault_is_opaque_outside_and_recorded_inside(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(SECRET_VALUE)
 
-    monkeypatch.setattr(serving, "score", broken)
+    monkeypatch.setattr(serving, "scores", broken)
     response = call(shop.secret)
     assert (response.status_code, response.json()["code"]) == (500, "internal")
     assert "Zhang" not in response.content.decode()
@@ -459,22 +459,27 @@ def test_an_unforeseen_fault_is_opaque_outside_and_recorded_inside(
     ],
     ids=["key revoked", "key expired", "license revoked", "license expired", "quota", "withdrawn"],
 )
+@pytest.mark.parametrize("verb", ["predict", "explain"])
 def test_what_ends_while_a_call_is_computed_ends_the_call(
     shop: Shop,
     monkeypatch: pytest.MonkeyPatch,
+    verb: str,
     change: Callable[[Shop], None],
     status: int,
     code: str,
 ) -> None:
     """However long a model thinks: what is charged is judged in the transaction that charges."""
-    score = serving.score
+    score = serving.scores
+
+    changes = [change]
 
     def slow(*args: Any, **kwargs: Any) -> Any:
-        change(shop)
+        if changes:
+            changes.pop()(shop)
         return score(*args, **kwargs)
 
-    monkeypatch.setattr(serving, "score", slow)
-    response = call(shop.secret, verb="explain")
+    monkeypatch.setattr(serving, "scores", slow)
+    response = call(shop.secret, verb=verb)
     assert (response.status_code, response.json()["code"]) == (status, code)
     entry = entries("prediction.served")[-1]
     assert (entry["outcome"], entry["reason"]) == ("denied", code)
@@ -571,7 +576,7 @@ class TestIdempotency:
     def test_in_flight_elsewhere_is_a_conflict(
         self, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        score = serving.score
+        score = serving.scores
         inner: list[Any] = []
 
         def slow(*args: Any, **kwargs: Any) -> Any:
@@ -580,7 +585,7 @@ class TestIdempotency:
                 inner[0] = call(shop.secret, **{"Idempotency-Key": "k"})
             return score(*args, **kwargs)
 
-        monkeypatch.setattr(serving, "score", slow)
+        monkeypatch.setattr(serving, "scores", slow)
         assert call(shop.secret, **{"Idempotency-Key": "k"}).status_code == 200
         assert (inner[0].status_code, inner[0].json()["code"]) == (409, "idempotency.in_flight")
         assert shop.reload().used == 1

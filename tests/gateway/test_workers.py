@@ -38,7 +38,7 @@ import os, sys
 import django
 django.setup()
 from django.test import Client
-import gateway.calls, gateway.receipts, gateway.serving
+import gateway.calls, gateway.committing, gateway.receipts, gateway.serving
 for where in sys.argv[3:]:
     child = os.fork()
     if child == 0:
@@ -177,7 +177,7 @@ def _again(shop: Shop, key: str) -> Any:
 
 
 def test_a_crash_before_the_commit_costs_nothing_and_holds_the_key_for_a_minute(shop: Shop) -> None:
-    places = ("gateway.serving.score", "gateway.calls.serve_prediction")
+    places = ("gateway.serving.scores", "gateway.committing.serve_predictions")
     _crash(shop, *places)
     assert shop.reload().used == 0
     for place in places:
@@ -197,7 +197,7 @@ def test_a_crash_before_the_commit_costs_nothing_and_holds_the_key_for_a_minute(
 
 
 def test_a_crash_after_the_commit_is_replayed_without_charge(shop: Shop) -> None:
-    place = "gateway.receipts.receipt_for"
+    place = "gateway.receipts.receipt_over"
     _crash(shop, place)
     assert shop.reload().used == 1
     replayed = _again(shop, place)

@@ -1,0 +1,94 @@
+"""What a call rests on: its license, the customer, and the version that is served, read together.
+
+Remembered for `LIFE` seconds a process, as keys are. That is never what decides: the transaction
+that charges a call asks license, key and release again, and a call that it turns down is judged
+once more by rows read afresh (`gateway.calls`).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from gateway.aging import LIFE, Aging
+from gateway.authentication import KeyActor
+from gateway.licensing import Terms
+from gateway.models import License
+from gateway.releases import released_version
+from governance.lookup import find
+from governance.models import Tenant
+from governance.scoping import across_tenants
+from training.models import Model, ModelVersion
+
+CAPACITY: Final = 10_000  # licenses
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One license as it was when it was read.
+
+    Attributes:
+        license: with its model.
+        terms: what it says.
+        customer: who holds it.
+        version: the newest released version of its model; None if none is.
+        purposes: what that version was trained for; None without one.
+    """
+
+    license: License
+    terms: Terms
+    customer: Tenant
+    version: ModelVersion | None
+    purposes: frozenset[str] | None
+
+
+class Standings:
+    """What was read of licenses lately, in this process."""
+
+    def __init__(self, *, life: float = LIFE, clock: Callable[[], float] = time.monotonic) -> None:
+        self._life, self._clock = life, clock
+        self._known: Aging[tuple[UUID, UUID], Standing] = Aging(CAPACITY)
+
+    def find(self, actor: KeyActor, *, fresh: bool = False) -> Standing:
+        """What calls of this key rest on; `fresh` reads it now. The customer's scope is open.
+
+        Raises:
+            NotFoundError: the key's license is not its customer's; recorded.
+        """
+        began = self._clock()
+        place = actor.tenant_id, actor.facts.license_id
+        known = None if fresh else self._known.get(place, began - self._life)
+        if known is not None:
+            return known[0]
+        standing = _read(actor)
+        self._known.put(place, began, standing)
+        return standing
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._known.clear()
+
+
+STANDINGS: Final = Standings()
+
+
+def _read(actor: KeyActor) -> Standing:
+    license_ = find(actor, License, str(actor.facts.license_id))
+    with across_tenants(reason="a license reaches the model of another tenant"):
+        license_.model = Model.objects.get(pk=license_.model_id)
+    version = released_version(license_.model_id)
+    return Standing(
+        license=license_,
+        terms=Terms.of(license_),
+        customer=Tenant.objects.get(pk=actor.tenant_id),
+        version=version,
+        purposes=None if version is None else _purposes(version),
+    )
+
+
+def _purposes(version: ModelVersion) -> frozenset[str]:
+    """What a version was trained for. One that was not trained here says so in its card."""
+    if version.run is not None:
+        return frozenset({version.run.purpose})
+    return frozenset({str(version.card.get("purpose", ""))})

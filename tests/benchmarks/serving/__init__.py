@@ -1,0 +1,1 @@
+"""What the bench of the gateway starts: a house with a model, its peers, and the load."""
