@@ -6,7 +6,8 @@
     4. the license judged: the first denial in the fixed order
     5. the row checked against the model's own schema
     6. the model asked, outside any transaction
-    7. charge, use, prediction and entry committed in one transaction (`serve_prediction`)
+    7. charge, use, prediction and entry committed in one transaction (`serve_prediction`); after
+       it, and in memory alone, a live call's inputs counted (`gateway.inputs`)
     8. the receipt signed, over what was committed
 
 What goes wrong in steps 1 to 6 leaves one entry, written here; in step 7 it leaves the action's.
@@ -18,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from django.db import transaction
@@ -31,6 +33,7 @@ from gateway import idempotency, receipts, serving
 from gateway.actions.predictions import Answered, serve_prediction
 from gateway.authentication import KeyActor
 from gateway.errors import RequestError
+from gateway.inputs import COUNTER
 from gateway.licensing import Call, Terms, admit
 from gateway.models import Feature, License, Prediction
 from gateway.releases import released_version
@@ -117,12 +120,14 @@ def answer(
             if fault is not None or asked is None:
                 raise fault or _wrong("the body is missing", "")
             receipts.signing_key()  # before anything is charged for
-            answered = _answered(call, version, asked, customer, name, digest)  # 5, 6
+            answered, note = _answered(call, version, asked, customer, name, digest)  # 5, 6
         token = request_id.set(name)  # entry, use and prediction carry one id
         try:
             prediction = serve_prediction(actor, license_, answered)  # 7
         finally:
             request_id.reset(token)
+        if call.key.charged:
+            note()
     return Answer(_sent(prediction), replayed=False)
 
 
@@ -190,7 +195,8 @@ def _purposes(version: ModelVersion) -> frozenset[str]:
 
 def _answered(
     call: Call, version: ModelVersion, asked: Asked, customer: Tenant, name: str, digest: str
-) -> Answered:
+) -> tuple[Answered, Callable[[], None]]:
+    """What the model says, and what counts its inputs once that is committed."""
     model = serving.loaded(version)
     try:
         row = model.check_row(asked.row)
@@ -208,7 +214,7 @@ def _answered(
         record_id=str(identity),
         commitment=commitment,
     )
-    return Answered(
+    answered = Answered(
         id=identity,
         call=call,
         version=version,
@@ -219,6 +225,7 @@ def _answered(
         request_id=name,
         request_digest=digest,
     )
+    return answered, partial(COUNTER.note, version, model.input_bins, row)
 
 
 def _sent(prediction: Prediction) -> dict[str, Any]:

@@ -172,6 +172,7 @@ FINDINGS: Final[Words] = {
     "steady": _("as it was released"),
     "low": _("accuracy below its threshold"),
     "shifted": _("scores distributed otherwise"),
+    "inputs": _("inputs distributed otherwise"),
     "unmeasured": _("nothing to compare with"),
 }
 
@@ -210,6 +211,7 @@ VARIANTS: Final[dict[str, str]] = {
     "steady": "success",
     "low": "danger",
     "shifted": "danger",
+    "inputs": "danger",
     "unmeasured": "default",
 }
 

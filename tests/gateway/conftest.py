@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway import keys, metering, peppers
+from gateway.inputs import COUNTER
 from gateway.refusals import REFUSALS
 
 
@@ -13,5 +14,6 @@ def _a_fresh_process() -> Iterator[None]:
     yield
     keys.CACHE.clear()
     REFUSALS.clear()
+    COUNTER.forget()
     peppers.forget()
     metering._touched.clear()
