@@ -197,7 +197,7 @@ def _seconds(judged: Judged) -> tuple[float, Basis]:
         return before, Basis.FINISHED_RUNS
     plan, config = judged.prepared.plan, judged.prepared.config
     cells = judged.version.rows * _columns(judged)
-    steps = plan.steps * seconds_a_step(plan, config, _spec(judged))
+    steps = plan.steps * seconds_a_step(plan, config, _spec(judged)) * (2 if config.twin else 1)
     return _FIXED_SECONDS + cells * _SECONDS_A_CELL + steps, Basis.TIMED_HERE
 
 
@@ -219,7 +219,8 @@ def _seconds_of_finished(judged: Judged) -> float | None:
 
 def _shape(config: dict[str, object]) -> tuple[object, ...]:
     """What a step's time follows from, beside the rows."""
-    return tuple(str(config[name]) for name in ("features", "model", "hidden", "expected_batch"))
+    names = ("features", "model", "hidden", "expected_batch", "twin")
+    return tuple(str(config.get(name)) for name in names)
 
 
 @dataclass(frozen=True)

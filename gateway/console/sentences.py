@@ -233,6 +233,10 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.replace_layers_invalid": _("Only layers of a module of one's own can be replaced."),
     "run.adversary_invalid": _("An adversary is 0 to 1, and of networks of layers alone."),
     "run.patience_invalid": _("Patience is a whole number of blocks within the limits."),
+    "run.twin_invalid": _("Only a run with a DP guarantee has a twin without noise: yes or no."),
+    "run.twin_not_public": _(
+        "A twin is trained without noise, so no ε covers it: only on rows declared public."
+    ),
     "run.forms_invalid": _("There is no such form of a model, or it is named twice."),
     "run.not_trained_here": _("This model version was not trained here."),
     "run.not_sealed": _("There is no sealed version of this dataset to train on."),

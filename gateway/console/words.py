@@ -85,6 +85,7 @@ STAGES: Final[Words] = {
     "anonymize": _("anonymizing"),
     "merge": _("sealing"),
     "train": _("training"),
+    "twin": _("training without noise"),
     "evaluate": _("evaluating"),
 }
 
