@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from django.test import Client
 from django.utils import timezone
 
 from gateway.actions.keys import revoke_key
+from gateway.inputs import FEWEST
 from gateway.models import CallClaim, InputCounts, Prediction
 from gateway.processes import Command, Processes, free_port, wait_for_port
 from gateway.settings.env import BASE_DIR
@@ -116,6 +118,13 @@ def shop() -> Shop:
 
 @pytest.fixture
 def server(shop: Shop) -> Iterator[Server]:  # the shop stands before its doors open
+    with serving() as started:
+        yield started
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server that is asked to end at the end."""
     port = free_port()
     start = f"-m gunicorn gateway.wsgi --bind 127.0.0.1:{port} --workers 2 --threads 4"
     quiet = "--log-level warning --no-control-socket"
@@ -232,3 +241,29 @@ def test_a_killed_process_loses_counts_of_inputs_and_nothing_else(shop: Shop) ->
     assert shop.reload().used == 24
     assert answers_in(row.counts) == 12  # of the process that ended in order
     assert row.tenant_id == shop.house.id
+
+
+def test_workers_that_are_asked_to_end_write_their_counts(shop: Shop) -> None:
+    with serving() as server, ThreadPoolExecutor(4) as pool:
+        asked = [
+            pool.submit(server.ask, "models/income/predict", shop.secret, row=ROW)
+            for _ in range(60)
+        ]
+        assert {one.result()[0] for one in asked} == {200}
+    with across_tenants(reason="a test looks"):
+        rows = list(InputCounts.objects.all())
+    counted = sum(answers_in(row.counts) for row in rows)
+    assert len(rows) == len({row.process for row in rows})
+    assert 60 - FEWEST < counted <= 60  # a worker that had fewer than ten keeps them to itself
+
+
+def test_a_timer_writes_beside_the_calls(shop: Shop, settings: Any) -> None:
+    settings.INPUT_COUNTS_EVERY = 0.05
+    for number in range(FEWEST):
+        assert _again(shop, f"call-{number}").status_code == 200
+    until = time.monotonic() + 30
+    with across_tenants(reason="a test looks"):
+        while not InputCounts.objects.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        [row] = InputCounts.objects.all()
+    assert answers_in(row.counts) == FEWEST

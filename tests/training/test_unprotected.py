@@ -148,15 +148,14 @@ def test_it_is_sgd_on_the_batches_that_the_model_was_trained_on() -> None:
     labels = torch.from_numpy(SPEC.encode_target(ROWS.train))
     for number in range(1, plan.steps + 1):
         drawn = torch.from_numpy(plan.sample(SECRET.step(number), len(labels)))
-        network.zero_grad()
         loss = torch.nn.functional.binary_cross_entropy_with_logits(
             network(features[drawn]).squeeze(-1), labels[drawn], reduction="sum"
         )
-        (loss / plan.divisor).backward()
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(loss / plan.divisor, parameters)
         with torch.no_grad():
-            for parameter in network.parameters():
-                assert parameter.grad is not None
-                parameter.sub_(config.learning_rate * parameter.grad)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.sub_(config.learning_rate * gradient)
     made = twin_of(config, plan).network
     assert made is not None
     for one, other in zip(made.parameters(), network.parameters(), strict=True):
