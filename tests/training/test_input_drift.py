@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from training import input_drift
 from training.input_drift import JUDGED, drift, read
 
 EVEN = {"0": 100, "1": 200, "2": 300, "3": 400}
@@ -32,6 +33,14 @@ def test_chance_is_corrected_for_the_number_of_features() -> None:
         counts = {f"f{number}": even for number in range(features)}
         [first, *_] = read(drift(counts, counts))
         assert first.chance == pytest.approx((1 / 2000 + 1 / 2000) * point, rel=0.15)
+
+
+def test_chance_of_a_long_list_is_that_of_many_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its mean and deviation, and by its own tail."""
+    counts = {f"f{one}": {str(place): 20 + place % 7 for place in range(600)} for one in range(5)}
+    by_deviation = read(drift(counts, counts))[0].chance
+    monkeypatch.setattr(input_drift, "_LONG", 10_000)
+    assert by_deviation == pytest.approx(read(drift(counts, counts))[0].chance, rel=0.05)
 
 
 def test_a_steady_population_is_rarely_found_to_have_moved() -> None:
