@@ -471,6 +471,10 @@ class Event(Enum):
             "psi": Fact.DECIMAL,
             "chance": Fact.DECIMAL,
             "reference": Fact.CODE,
+            "inputs": Fact.NUMBER,  # answers whose inputs were counted
+            "input_psi": Fact.DECIMAL,  # of the feature that moved farthest; names stay inside
+            "input_chance": Fact.DECIMAL,
+            "inputs_shifted": Fact.NUMBER,  # features
             "findings": Fact.CODES,
         },
     )

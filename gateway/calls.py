@@ -6,7 +6,8 @@
     4. the license judged: the first denial in the fixed order
     5. the row checked against the model's own schema, and the score explained if asked for
     6. the model asked, outside any transaction, for all rows that wait (`gateway.committing`)
-    7. charge, use, prediction and entry committed, with those of other calls or alone
+    7. charge, use, prediction and entry committed, with those of other calls or alone; after it,
+       and in memory alone, a live call's inputs counted (`gateway.inputs`)
     8. the receipt signed, over what was committed
 
 What a license says is remembered for seconds (`gateway.standing`): a refusal is judged by rows that
@@ -35,6 +36,7 @@ from gateway.actions.predictions import Answered, Served
 from gateway.authentication import KeyActor
 from gateway.committing import COMMITS, Pending, StaleError, UnscoredError
 from gateway.errors import RequestError
+from gateway.inputs import COUNTER
 from gateway.licensing import Call, admit
 from gateway.models import Feature, License, Prediction
 from gateway.standing import STANDINGS, Standing
@@ -149,10 +151,13 @@ def _served(called: _Called, *, fresh: bool) -> Served:
         receipts.signing_key()  # before anything is charged for
         pending = _pending(called, call, standing, called.asked, fresh=fresh)  # 5
     try:
-        return COMMITS.submit(pending)  # 6, 7
+        served = COMMITS.submit(pending)  # 6, 7
     except UnscoredError as error:
         with _faults_recorded(called.actor, standing.license):
             raise error.cause from None
+    if call.key.charged:
+        COUNTER.note(pending.answered.version, pending.model.input_bins, pending.row)
+    return served
 
 
 def _read(read_body: Callable[[], object]) -> tuple[Asked | None, DomainError | None]:

@@ -183,6 +183,29 @@ class Feedback(TenantOwned):
         return str(self.prediction_id)
 
 
+class InputCounts(TenantOwned):
+    """How often served inputs lay in which public bin: one version, one hour, one process.
+
+    Bookkeeping, not evidence, and the model owner's. A row is its process's alone, which replaces
+    it as it counts on (`gateway.inputs`); none is of fewer than ten calls.
+    """
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    hour = models.DateTimeField()  # that the calls were written in
+    process = models.UUIDField()
+    counts = models.JSONField(default=dict)  # training.input_bins.Counts
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version", "hour", "process"], name="inputs_counted_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version_id} · {self.hour}"
+
+
 class CallClaim(TenantOwned):
     """A call with an idempotency key that is being answered: bookkeeping, gone with its answer.
 

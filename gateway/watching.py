@@ -1,4 +1,4 @@
-"""What the watch over released models knows of service: answers by score and hour, and labels.
+"""What the watch over released models knows of service: answers by score and hour, labels, inputs.
 
 Calls with test keys are nobody's business of that kind, and count neither way.
 """
@@ -11,8 +11,9 @@ import numpy as np
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import TruncHour
 
-from gateway.models import Feedback, KeyMode, Prediction
+from gateway.models import Feedback, InputCounts, KeyMode, Prediction
 from governance.scoping import across_tenants
+from training.input_bins import Counts, added
 from training.models import ModelVersion
 from training.watching import Arrivals, register_observer
 
@@ -69,6 +70,15 @@ class Served:
                     batch = []
             counts += _binned(batch, edges)
         return [int(count) for count in counts]
+
+    def inputs(self, version: ModelVersion, *, since: datetime, until: datetime) -> Counts:
+        """Served inputs by feature and bin, as far as their processes have written them."""
+        total: Counts = {}
+        with across_tenants(reason=_WHY):
+            rows = InputCounts.objects.filter(version=version, hour__gte=since, hour__lt=until)
+            for counts in rows.values_list("counts", flat=True).iterator(_CHUNK):
+                total = added(total, counts)
+        return total
 
 
 def _answers(version: ModelVersion, since: datetime, until: datetime) -> "QuerySet[Prediction]":

@@ -39,6 +39,7 @@ from training.features import Feature, Numeric
 from training.randomness import Secret
 from training.units import Units
 
+_NO_ROWS: Final = 1e-3  # less than any noise multiplier
 STRETCHES: Final = 3  # as the paper's leaves
 _RESIDUALS: Final = math.sqrt(1 - LOSS_SHARE**2)  # share of C, the rest is the loss's
 
@@ -115,7 +116,9 @@ def boost(  # noqa: PLR0913 - the parts of one run, each named at the call
             joined = _stretches(blocks[place], config.init_seed, number)  # 4.
             total = np.add.reduceat(sums + noise[:-1], joined) / _RESIDUALS
             # A stretch of hardly any rows moves by hardly anything: its sum is noise.
+            # Without any noise it may be of none, and its sum is 0.
             rows = np.add.reduceat(weights[place], joined) + plan.noise_multiplier
+            rows = np.maximum(rows, _NO_ROWS)
             state.add(place, np.repeat(config.learning_rate * total / rows, _lengths(joined, sums)))
             average.see(number, state.scores)  # 5.
         done += ahead

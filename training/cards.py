@@ -28,6 +28,7 @@ from training.mechanisms import WHOLE, Mechanism, exact
 from training.onnx import to_onnx
 from training.renyi import check_delta, check_epsilon
 from training.units import Unit
+from training.unprotected import MeasuredTwin
 
 FORMAT: Final = "portcullis/card/1"
 _LANGUAGES: Final = ("en", "zh")
@@ -65,6 +66,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
     counts: NoisyCounts | None = None,
     metrics: Metrics | None = None,
     forms: Sequence[MeasuredForm] = (),
+    twin: MeasuredTwin | None = None,
     prohibited: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything a reader may know about a model version, as canonical JSON.
@@ -81,6 +83,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
         counts: the held-out release.
         metrics: what was derived from it.
         forms: what was measured of other forms of the model.
+        twin: what was measured of the same network trained without noise or clipping.
     """
     config, plan, spec = artifact.config, artifact.plan, artifact.spec
     return {
@@ -120,6 +123,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
         # What served scores are compared with. A waived run's have no noise: they stay inside.
         else _evaluation(metrics, counts, shows_counts=plan.guarantee is not Guarantee.WAIVED),
         "forms": None if metrics is None else _forms(artifact, metrics, forms),
+        **({} if twin is None else {"twin": _twin(twin)}),
         "limits": [
             "scores are not calibrated against any population but the training table's",
             _PROTECTED[plan.unit],
@@ -245,15 +249,7 @@ def _forms(
                 "accuracy": _measured(one.metrics.accuracy),
                 "auroc_change": decimal(one.metrics.auroc.value - metrics.auroc.value, 4),
                 "accuracy_change": decimal(one.metrics.accuracy.value - metrics.accuracy.value, 4),
-                "groups": {
-                    column: {
-                        "impact_ratio": _measured(one.metrics.impact_ratio[column]),
-                        "four_fifths": one.metrics.four_fifths[column],
-                        "odds_difference": _measured(one.metrics.odds_difference[column]),
-                        "equalized_odds": one.metrics.equalized_odds[column],
-                    }
-                    for column in one.metrics.groups
-                },
+                "groups": {column: _fairness(one.metrics, column) for column in one.metrics.groups},
             }
             for one in forms
         },
@@ -296,23 +292,70 @@ def _evaluation(
         "selection_rate": _measured(metrics.selection_rate),
         "base_rate": _measured(metrics.base_rate),
         "smallest_group_shown": SMALLEST_GROUP,
-        "groups": {
-            column: {
-                "impact_ratio": _measured(metrics.impact_ratio[column]),
-                "four_fifths": metrics.four_fifths[column],
-                "odds_difference": _measured(metrics.odds_difference[column]),
-                "equalized_odds": metrics.equalized_odds[column],
-                "values": {
-                    value: {
-                        "size": rate.size,
-                        "selection_rate": _measured(rate.selection_rate),
-                        "true_positive_rate": _measured(rate.true_positive_rate),
-                        "false_positive_rate": _measured(rate.false_positive_rate),
-                    }
-                    for value, rate in values.items()
-                },
-            }
-            for column, values in metrics.groups.items()
+        "groups": _groups(metrics),
+    }
+
+
+def _groups(metrics: Metrics) -> dict[str, Any]:
+    return {
+        column: {
+            **_fairness(metrics, column),
+            "values": {
+                value: {
+                    "size": rate.size,
+                    "selection_rate": _measured(rate.selection_rate),
+                    "true_positive_rate": _measured(rate.true_positive_rate),
+                    "false_positive_rate": _measured(rate.false_positive_rate),
+                }
+                for value, rate in values.items()
+            },
+        }
+        for column, values in metrics.groups.items()
+    }
+
+
+def _fairness(metrics: Metrics, column: str) -> dict[str, Any]:
+    return {
+        "impact_ratio": _measured(metrics.impact_ratio[column]),
+        "four_fifths": metrics.four_fifths[column],
+        "selection_gap": _measured(metrics.selection_gap[column]),
+        "odds_difference": _measured(metrics.odds_difference[column]),
+        "equalized_odds": metrics.equalized_odds[column],
+    }
+
+
+def _twin(twin: MeasuredTwin) -> dict[str, Any]:
+    """The figures of the same without privacy, and the model's less these."""
+    metrics, differences = twin.metrics, twin.differences
+    told: dict[str, Any] = {
+        "what": "the same network, seed, configuration and drawn batches, trained with neither "
+        "noise nor clipping on the same rows, which their steward declared public; measured in "
+        "the same release as the model, and discarded",
+        "covered": "no ε covers what the twin says of the rows that it was trained on",
+        "executed_steps": twin.executed,
+        "diverged": metrics is None,
+    }
+    if metrics is None or differences is None:
+        return told
+    return {
+        **told,
+        "auroc": _measured(metrics.auroc),
+        "accuracy": _measured(metrics.accuracy),
+        "selection_rate": _measured(metrics.selection_rate),
+        "groups": _groups(metrics),
+        "difference": {
+            "means": "the model's figure less the twin's; 95 %, over sampling and noise of each by "
+            "itself, so wider than it need be",
+            "auroc": _measured(differences.auroc),
+            "accuracy": _measured(differences.accuracy),
+            "selection_rate": _measured(differences.selection_rate),
+            "groups": {
+                column: {
+                    "selection_gap": _measured(differences.selection_gap[column]),
+                    "odds_difference": _measured(differences.odds_difference[column]),
+                }
+                for column in metrics.groups
+            },
         },
     }
 

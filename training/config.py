@@ -121,6 +121,8 @@ class TrainingConfig:
         adversary: how far an adversary may move the encoded features of a record that is trained
             on, in Euclidean norm (`training.adversary`); 0 for none.
         forms: other forms of the model to make and to measure on the held-out rows.
+        twin: whether the same is trained once more without noise or clipping, to be measured beside
+            the model and discarded; of rows that were declared public (`training.unprotected`).
         lora_rank, lora_alpha, lora_layers: of a `lora` model's adapters: their rank, what they are
             scaled by times that rank, and in how many of the encoder's last layers they are.
         init_seed: seed of the initial weights. Public: initial weights never saw the data. Sampling
@@ -145,6 +147,7 @@ class TrainingConfig:
     view_noise: float = 0.1
     adversary: float = 0.0
     forms: tuple[Form, ...] = ()
+    twin: bool = False
     init_seed: int = 0
     guarantee: Guarantee = Guarantee.DP
     adjacency: str = ADJACENCY
@@ -180,6 +183,8 @@ class TrainingConfig:
             raise _refuse("forms", "weights without a guarantee are in no temporary file")
         if self.forms and self.model in _ONE_FORM:
             raise _refuse("forms", f"a {self.model.value} model has no other forms")
+        if self.twin and self.guarantee is not Guarantee.DP:
+            raise _refuse("twin", "only a run with a DP guarantee differs from its twin")
         if self.model is ModelKind.EBM and self.max_grad_norm != 1:
             raise _refuse("max_grad_norm", "residuals are at most 1 as they are")
         self._check_image()
@@ -290,8 +295,8 @@ class TrainingConfig:
         """The canonical-JSON form; floats are decimal strings."""
         shown: dict[str, object] = {}
         for name, value in asdict(self).items():
-            if _of_another(name, self.model):
-                continue  # digests of other models are what they were
+            if _of_another(name, self.model) or (name == "twin" and not value):
+                continue  # digests of what asks for neither are what they were
             if isinstance(value, float):
                 shown[name] = exact(value)
             elif isinstance(value, StrEnum):
@@ -397,6 +402,7 @@ _READERS: Final[dict[str, Any]] = {
     "view_noise": _number,
     "adversary": _number,
     "forms": lambda value: tuple(Form(item) for item in _list(value)),
+    "twin": _yes,
     "init_seed": _integer,
     "guarantee": Guarantee,
     "adjacency": _text,

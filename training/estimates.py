@@ -199,7 +199,8 @@ def _seconds(judged: Judged) -> tuple[float, Basis]:
         return before, Basis.FINISHED_RUNS
     plan, config = judged.prepared.plan, judged.prepared.config
     cells = judged.version.rows * _columns(judged)
-    steps = plan.steps * seconds_a_step(plan, config, _spec(judged)) if plan.steps else 0.0
+    each = 2 if config.twin else 1
+    steps = plan.steps * seconds_a_step(plan, config, _spec(judged)) * each if plan.steps else 0.0
     return _FIXED_SECONDS + cells * _SECONDS_A_CELL + steps, Basis.TIMED_HERE
 
 
@@ -222,8 +223,8 @@ def _seconds_of_finished(judged: Judged) -> float | None:
 
 def _shape(config: dict[str, object]) -> tuple[object, ...]:
     """What a step's time follows from, beside the rows."""
-    fields = ("features", "model", "hidden", "expected_batch", "members")
-    return tuple(str(config.get(name)) for name in fields)
+    names = ("features", "model", "hidden", "expected_batch", "members", "twin")
+    return tuple(str(config.get(name)) for name in names)
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,7 @@ class Metrics:
         impact_ratio: column → smallest selection rate over largest, among groups large enough.
         four_fifths: column → whether that ratio is at least 0.8, or None if the interval crosses
         it.
+        selection_gap: column → the largest selection rate less the smallest.
         odds_difference: column → the largest gap in true or false positive rates between groups.
         equalized_odds: column → whether it is at most `LARGEST_GAP`, or None as above.
     """
@@ -212,6 +213,7 @@ class Metrics:
     four_fifths: Mapping[str, bool | None]
     odds_difference: Mapping[str, Measured | None]
     equalized_odds: Mapping[str, bool | None]
+    selection_gap: Mapping[str, Measured | None]
 
 
 def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
@@ -221,6 +223,7 @@ def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
     groups: dict[str, dict[str, GroupRate]] = {}
     ratios: dict[str, Measured | None] = {}
     gaps: dict[str, Measured | None] = {}
+    selected: dict[str, Measured | None] = {}
     for name, tables in counts.groups.items():
         large = {
             value: (table, _resampled(table, counts.groups_sigma, generator))
@@ -233,6 +236,7 @@ def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
         }
         ratios[name] = _between(list(large.values()), _impact_ratio)
         gaps[name] = _between(list(large.values()), _odds_difference)
+        selected[name] = _between(list(large.values()), _selection_gap)
     return Metrics(
         auroc=_measured(_auroc, counts.scores, scores),
         accuracy=_measured(_accuracy, counts.scores, scores),
@@ -249,7 +253,79 @@ def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
             name: None if gap is None or (over := _clear(gap, LARGEST_GAP)) is None else not over
             for name, gap in gaps.items()
         },
+        selection_gap=selected,
     )
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Figures of one model less those of another, each from -1 to 1.
+
+    Attributes:
+        auroc, accuracy, selection_rate: of all held-out rows.
+        selection_gap, odds_difference: column → among groups that are large enough in both.
+    """
+
+    auroc: Measured
+    accuracy: Measured
+    selection_rate: Measured
+    selection_gap: Mapping[str, Measured | None]
+    odds_difference: Mapping[str, Measured | None]
+
+
+def differ(one: NoisyCounts, other: NoisyCounts, seed: int = 0) -> Differences:
+    """How two models that were counted in one release differ, from noisy counts alone.
+
+    Each block is resampled by itself, though both are of the same rows: what happened to be held
+    out moves both models alike, so the intervals are wider than they need be, never narrower.
+    """
+    generator = np.random.Generator(np.random.Philox(seed))
+    pairs = [(each.scores, _resampled(each.scores, each.scores_sigma, generator))
+             for each in (one, other)]  # fmt: skip
+    gaps: dict[str, Measured | None] = {}
+    odds: dict[str, Measured | None] = {}
+    for name, tables in one.groups.items():
+        both = [
+            value
+            for value, table in tables.items()
+            if min(table.sum(), other.groups[name][value].sum()) >= SMALLEST_GROUP
+        ]
+        gaps[name] = odds[name] = None
+        if len(both) < 2:  # noqa: PLR2004 - a comparison is of two
+            continue
+        stacked = [
+            _stacked(
+                [
+                    (table, _resampled(table, each.groups_sigma, generator))
+                    for table in (each.groups[name][value] for value in both)
+                ]
+            )
+            for each in (one, other)
+        ]
+        gaps[name] = _difference(_selection_gap, *stacked)
+        odds[name] = _difference(_odds_difference, *stacked)
+    return Differences(
+        auroc=_difference(_auroc, *pairs),
+        accuracy=_difference(_accuracy, *pairs),
+        selection_rate=_difference(_selected, *pairs),
+        selection_gap=gaps,
+        odds_difference=odds,
+    )
+
+
+def _difference(
+    figure: Callable[[Counts], Counts],
+    one: tuple[Counts, Resampled],
+    other: tuple[Counts, Resampled],
+) -> Measured:
+    """Basic bootstrap, as of one figure (`_measured`)."""
+    value, off = 0.0, np.zeros(_RESAMPLES)
+    for sign, (counts, (guess, samples)) in ((1, one), (-1, other)):
+        value += sign * _share(float(figure(counts)))
+        off = off + sign * (figure(samples) - float(figure(guess)))
+    low, high = np.quantile(off, [0.025, 0.975])
+    ends = value - max(float(high), 0.0), value - min(float(low), 0.0)
+    return Measured(value, max(-1.0, ends[0]), min(1.0, ends[1]))
 
 
 def _group(table: Counts, samples: Resampled | None) -> GroupRate:
@@ -270,10 +346,15 @@ def _between(
     """A figure of (…, groups, 2, 2) tables; None for fewer than two groups large enough."""
     if len(groups) < 2:  # noqa: PLR2004 - a comparison is of two
         return None
+    return _measured(figure, *_stacked(groups))
+
+
+def _stacked(groups: Sequence[tuple[Counts, Resampled]]) -> tuple[Counts, Resampled]:
+    """(groups, 2, 2) tables, and their samples."""
     table = np.stack([counts for counts, _ in groups])
     guess = np.stack([guess for _, (guess, _) in groups])
     samples = np.stack([samples for _, (_, samples) in groups], axis=1)
-    return _measured(figure, table, (guess, samples))
+    return table, (guess, samples)
 
 
 def _impact_ratio(tables: Counts) -> Counts:
@@ -281,6 +362,13 @@ def _impact_ratio(tables: Counts) -> Counts:
     rates = np.clip(_selection_rate(tables), 1e-9, 1)
     smallest: Counts = rates.min(-1) / rates.max(-1)
     return smallest
+
+
+def _selection_gap(tables: Counts) -> Counts:
+    """The largest selection rate less the smallest: the demographic parity difference."""
+    rates = np.clip(_selection_rate(tables), 0, 1)
+    gap: Counts = rates.max(-1) - rates.min(-1)
+    return gap
 
 
 def _odds_difference(tables: Counts) -> Counts:

@@ -393,6 +393,10 @@ class WatchWindow(TenantOwned):
     labeled = models.PositiveIntegerField(_("labels"), null=True)
     correct = models.PositiveIntegerField(_("right answers"), null=True)
     floor = models.FloatField(_("accuracy threshold"), null=True)
+    # Served inputs by feature and public bin (`training.input_bins.Counts`), and the features that
+    # moved farthest (`training.input_drift`); None where too few were counted, or nothing before.
+    inputs = models.JSONField(_("inputs"), null=True)
+    input_drift = models.JSONField(_("drift of inputs"), null=True)
     created_at = models.DateTimeField(_("closed"), auto_now_add=True)
 
     class Meta:

@@ -72,6 +72,7 @@ from training.planning import check_unchanged, with_features
 from training.randomness import fresh_secret
 from training.reading import Rows, read
 from training.units import Units
+from training.unprotected import MeasuredTwin, Twin, measured, train_twin
 from training.write_ahead import write_ahead
 
 CLAIMS: Final = 3  # workers that an attempt may cost before it wrote anything
@@ -158,6 +159,7 @@ class _Scored:
     counts: NoisyCounts
     metrics: Metrics
     forms: tuple[MeasuredForm, ...]
+    twin: MeasuredTwin | None
 
 
 class _Attempt:
@@ -199,7 +201,8 @@ class _Attempt:
                 stored_bytes, curve = self._learned(declared, rows)
             artifact = from_bytes(stored_bytes)
             self._beat("evaluate", artifact.executed)
-            scored = self._evaluate(artifact, declared, rows.held_out)
+            twin = self._twin(artifact.spec, rows)
+            scored = self._evaluate(artifact, declared, rows.held_out, twin)
             made = self._made(artifact, stored_bytes, curve, scored, declared)
             self._finish(made)
 
@@ -340,7 +343,25 @@ class _Attempt:
             },
         )
 
-    def _evaluate(self, artifact: Artifact, declared: Declared, rows: pl.DataFrame) -> _Scored:
+    def _twin(self, spec: FeatureSpec, rows: Rows) -> Twin | None:
+        """The same without noise, where it was asked for; it pays for nothing and is never kept."""
+        if not self.config.twin:
+            return None
+
+        def cancelled(done: int) -> bool:
+            self.place.check()
+            return self.lease.beat(stage="twin", done=done)
+
+        made = train_twin(
+            self.config, self.plan, spec, rows, secret=self.kept.secret, cancelled=cancelled
+        )
+        if made is None:
+            raise _Cancelled
+        return made
+
+    def _evaluate(
+        self, artifact: Artifact, declared: Declared, rows: pl.DataFrame, twin: Twin | None
+    ) -> _Scored:
         """One noisy release about the held-out rows, written ahead like a step."""
         charge = self._evaluation()
         inputs = artifact.spec.width
@@ -354,7 +375,10 @@ class _Attempt:
             declared.groups,
             charge.mechanism,
             self.kept.secret.stream("evaluation"),
-            others={one.form.value: one.predict(read_rows.numpy()) for one in forms},
+            others={
+                **{one.form.value: one.predict(read_rows.numpy()) for one in forms},
+                **({} if twin is None else twin.scores(read_rows)),
+            },
         )
         return _Scored(
             counts,
@@ -368,6 +392,7 @@ class _Attempt:
                 )
                 for one in forms
             ),
+            measured(twin, counts),
         )
 
     def _evaluation(self) -> Charge:
@@ -403,6 +428,7 @@ class _Attempt:
                 counts=scored.counts,
                 metrics=scored.metrics,
                 forms=scored.forms,
+                twin=scored.twin,
             ),
             "run": {"id": str(self.run.id), "attempt": self.run.attempt},
             "barred_columns": dict(columns_of(version).barred),

@@ -38,6 +38,7 @@ CHOICES: Final = frozenset(
         "optimizer",
         "average_last",
         "forms",
+        "twin",
         "patience",
         "adversary",
         "views",
@@ -123,7 +124,7 @@ def prepare(version: DatasetVersion, request: Request) -> Prepared:
         ConfigError: `run.target_missing`, or a parameter is out of range.
         FeatureError: a declaration does not fit the version, or not this kind of model.
         RunRefusedError: `run.target_barred`, `run.rows_differ`, `run.subject_unreadable`,
-            `run.subject_changed`.
+            `run.subject_changed`, `run.twin_not_public`.
         BudgetError: `budget.unreachable`.
     """
     from training.accounting import make_plan  # noqa: PLC0415  # loads torch: seconds
@@ -147,6 +148,7 @@ def prepare(version: DatasetVersion, request: Request) -> Prepared:
         **read_fields({**usual, **request.chosen}),
     )
     check_kind(config, declared.features)
+    check_twin(config.twin, version)
     plan = make_plan(config, rows, before=_before(declared, config))
     return Prepared(config, plan, declared, barred)
 
@@ -188,9 +190,11 @@ def check_unchanged(run: Run) -> Declared:
     """The run's declared features, which are still those that it was requested with.
 
     Raises:
-        RunRefusedError: `run.declarations_changed`; of an ensemble, a member was withdrawn since.
+        RunRefusedError: `run.declarations_changed`, `run.twin_not_public`; of an ensemble, a member
+            was withdrawn since.
     """
     config = run.config_json()
+    check_twin(config.get("twin", False), run.version)
     model = ModelKind(config["model"])
     declared, _ = read_features(run.version, run.target, run.positive, model)
     if open_digest(declared) != config["features"]:
@@ -310,6 +314,21 @@ def _before(declared: Declared, config: TrainingConfig) -> tuple[Mechanism, ...]
 
     sigma = gaussian_share(config.epsilon, config.delta, SHARE)
     return tuple(Mechanism(sigma, purpose=purpose) for purpose in purposes)
+
+
+def check_twin(asked: bool, version: DatasetVersion) -> None:  # noqa: FBT001 - one field
+    """Refuse a twin of rows that are somebody's: what is trained without noise has no price.
+
+    Raises:
+        RunRefusedError: `run.twin_not_public`.
+    """
+    if asked and not is_public(version.dataset.declarations):
+        raise RunRefusedError(
+            "a twin is trained without noise, so no ε covers what it says: it is made only of rows "
+            "that their steward declared public",
+            code="run.twin_not_public",
+            pointer="/twin",
+        )
 
 
 def is_public(declarations: Mapping[str, Any]) -> bool:

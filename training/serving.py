@@ -5,6 +5,7 @@ batch sizes a float32 matrix product may differ in its last digits, so results a
 far coarser than that.
 """
 
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import torch
 
 from training.artifacts import Artifact, from_bytes
 from training.features import FeatureSpec
+from training.input_bins import InputBins
 from training.inputs import inputs_of
 from training.requests import check_row, input_schema
 
@@ -41,6 +43,11 @@ class LoadedModel:
     def digest(self) -> str:
         """SHA-256 of the artifact."""
         return self.artifact.digest
+
+    @functools.cached_property
+    def input_bins(self) -> InputBins:
+        """Public bins in which served inputs are counted."""
+        return InputBins(self.spec, self.artifact.plan.guarantee)
 
     @property
     def spec(self) -> FeatureSpec:

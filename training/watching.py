@@ -15,12 +15,15 @@ nothing again.
 
 A card without counts, or one whose noise left none, is replaced by the first measured window.
 
+Inputs are counted by feature in public bins (`training.input_bins`), and each is compared with the
+first window that counted `WATCH_SMALLEST` of them (`training.input_drift`).
+
 The figures are about customers' answers and no training row is in them: they cost no ε.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -32,7 +35,10 @@ from django.db.models import QuerySet
 from governance import approvals
 from governance.models import Proposal
 from governance.permissions import ProposalKind
+from training import input_drift
 from training.errors import WatchError
+from training.input_bins import Counts, answers_in
+from training.input_drift import Moved
 from training.models import ModelVersion, WatchWindow
 
 # A boundary counts once every request that began before it has committed or timed out.
@@ -50,6 +56,7 @@ class Finding(StrEnum):
     STEADY = "steady"
     LOW = "low"  # accuracy
     SHIFTED = "shifted"  # scores
+    INPUTS = "inputs"  # at least one feature of them
     UNMEASURED = "unmeasured"
 
 
@@ -82,6 +89,10 @@ class Observer(Protocol):
         edges: Sequence[float],
     ) -> list[int]:
         """Answers by score: one count more than there are edges."""
+        ...
+
+    def inputs(self, version: ModelVersion, *, since: datetime, until: datetime) -> Counts:
+        """Served inputs by feature and public bin; a few may be missing, none is there twice."""
         ...
 
 
@@ -126,6 +137,8 @@ class Closing:
     labeled: int | None
     correct: int | None
     floor: float | None
+    inputs: Counts | None = None
+    input_drift: list[dict[str, Any]] | None = None
 
 
 def due(version: ModelVersion, now: datetime) -> Closing | None:
@@ -166,7 +179,22 @@ def due(version: ModelVersion, now: datetime) -> Closing | None:
         labeled=labeled if enough else None,
         correct=correct if enough else None,
         floor=floor_of(version) if enough else None,
+        **_inputs(version, observer, end),
     )
+
+
+def _inputs(version: ModelVersion, observer: Observer, end: datetime) -> dict[str, Any]:
+    """The inputs of a window, if they are enough, and how far they have moved."""
+    measured = WatchWindow.objects.filter(version=version, inputs__isnull=False).order_by("number")
+    first, last = measured.first(), measured.last()
+    since = last.ends_at if last is not None else version.released_at
+    if since is None or since >= end:
+        return {}
+    counted = observer.inputs(version, since=_whole_hour(since), until=end)
+    if answers_in(counted) < settings.WATCH_SMALLEST:
+        return {}
+    moved = None if first is None else input_drift.drift(first.inputs or {}, counted)
+    return {"inputs": counted, "input_drift": moved}
 
 
 def reference_of(version: ModelVersion) -> Reference | None:
@@ -257,7 +285,13 @@ def findings(window: WatchWindow | Closing) -> list[Finding]:
         found.append(Finding.LOW)
     if is_shifted(window):
         found.append(Finding.SHIFTED)
-    measured = window.psi is not None or (window.labeled and window.floor is not None)
+    if moved_inputs(window):
+        found.append(Finding.INPUTS)
+    measured = (
+        window.psi is not None
+        or (window.labeled and window.floor is not None)
+        or window.input_drift is not None
+    )
     return found or [Finding.STEADY if measured else Finding.UNMEASURED]
 
 
@@ -275,6 +309,11 @@ def is_shifted(window: WatchWindow | Closing) -> bool:
     return window.psi is not None and window.psi > max(ACT, window.chance or 0.0)
 
 
+def moved_inputs(window: WatchWindow | Closing) -> list[Moved]:
+    """The features that are distributed otherwise, and not by chance, worst first."""
+    return [one for one in input_drift.read(window.input_drift) if one.shifted]
+
+
 @dataclass(frozen=True)
 class Decline:
     """What calls for a remedy: the newest window that it was seen in, and the finding."""
@@ -286,8 +325,8 @@ class Decline:
 def decline(version: ModelVersion) -> Decline | None:
     """What a version's newest windows call for, if no proposal has answered it.
 
-    A shift in the newest window that measured scores; or accuracy below the threshold in the newest
-    three that measured accuracy.
+    A shift in the newest window that measured scores, or in the newest that measured inputs; or
+    accuracy below the threshold in the newest three that measured accuracy.
     """
     windows = WatchWindow.objects.filter(version=version).order_by("-number")
     found = []
@@ -297,6 +336,9 @@ def decline(version: ModelVersion) -> Decline | None:
     labeled = list(windows.filter(labeled__isnull=False)[:IN_A_ROW])
     if len(labeled) == IN_A_ROW and all(is_low(window) for window in labeled):
         found.append(Decline(labeled[0].number, Finding.LOW))
+    counted = windows.filter(input_drift__isnull=False).first()
+    if counted is not None and moved_inputs(counted):
+        found.append(Decline(counted.number, Finding.INPUTS))
     newest = max(found, key=lambda one: one.window, default=None)
     if newest is None or newest.window <= _answered(version):
         return None
@@ -347,6 +389,10 @@ def _shown(window: WatchWindow) -> dict[str, Any]:
         "psi": window.psi,
         "chance": window.chance,
         "reference": window.reference,
+        "inputs_counted": None if window.inputs is None else answers_in(window.inputs),
+        "inputs": [
+            {**asdict(one), "shifted": one.shifted} for one in input_drift.read(window.input_drift)
+        ],
         "findings": [finding.value for finding in findings(window)],
     }
 

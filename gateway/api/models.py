@@ -80,6 +80,15 @@ class ModelDetail(ModelShown):
         return None if version is None else serving.loaded(version).input_schema()
 
 
+class MovedShown(serializers.Serializer[Any]):
+    """A feature of the served inputs, and how far it has moved since the first measured window."""
+
+    feature = serializers.CharField()
+    psi = serializers.FloatField(help_text="Above 0.25, and above chance, it is acted upon.")
+    chance = serializers.FloatField(help_text="Corrected for the number of features.")
+    shifted = serializers.BooleanField()
+
+
 class WindowShown(serializers.Serializer[Any]):
     """A closed window of a version's service; what was not measured is null."""
 
@@ -97,6 +106,8 @@ class WindowShown(serializers.Serializer[Any]):
     psi = serializers.FloatField(allow_null=True, help_text="Above 0.25 it is acted upon.")
     chance = serializers.FloatField(allow_null=True, help_text="The index that chance reaches.")
     reference = serializers.ChoiceField(["card", "window", ""])
+    inputs_counted = serializers.IntegerField(allow_null=True)
+    inputs = MovedShown(many=True, help_text="The features that moved farthest, worst first.")
     findings = serializers.ListField(child=serializers.ChoiceField([one.value for one in Finding]))
 
 

@@ -34,6 +34,24 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A figure of the model, its forms and the twin, and the model's less the twin's."""
+
+    name: str
+    cells: list[Mapping[str, Any]]  # value, low, high; empty where nothing was measured
+    difference: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WithoutNoise:
+    """The model beside the same network that was trained with neither noise nor clipping."""
+
+    diverged: bool
+    columns: list[str]
+    rows: list[Compared]
+
+
+@dataclass(frozen=True)
 class Readable:
     """What of a card the page shows; what the card lacks is left out, never invented."""
 
@@ -44,6 +62,7 @@ class Readable:
     groups: list[Group]
     forms: list[dict[str, Any]]
     members: list[dict[str, Any]]
+    twin: WithoutNoise | None
     features: list[dict[str, Any]]
     declared_by: str
     limits: list[str]
@@ -63,6 +82,7 @@ def readable(card: Mapping[str, Any]) -> Readable:
         groups=_groups(evaluation),
         forms=_forms(_mapping(card.get("forms"))),
         members=_members(card),
+        twin=_twin(card),
         features=list(preprocessing.get("features") or []),
         declared_by=str(preprocessing.get("declared_by") or ""),
         limits=list(card.get("limits") or []),
@@ -154,6 +174,46 @@ def _forms(told: Mapping[str, Any]) -> list[dict[str, Any]]:
     forms = _mapping(told.get("forms"))
     if not forms:
         return []
-    names = {"pruned": _("half of the weights zero"), "onnx": "ONNX", "int8": _("8-bit integers")}
     served = {"name": _("as served"), **_mapping(told.get("model"))}
-    return [served, *({"name": names.get(name, name), **form} for name, form in forms.items())]
+    return [served, *({"name": _form(name), **form} for name, form in forms.items())]
+
+
+def _form(name: str) -> str:
+    names = {"pruned": _("half of the weights zero"), "onnx": "ONNX", "int8": _("8-bit integers")}
+    return names.get(name, name)
+
+
+def _twin(card: Mapping[str, Any]) -> WithoutNoise | None:
+    """What privacy cost, figure by figure; None where no twin was asked for."""
+    told = _mapping(card.get("twin"))
+    if not told:
+        return None
+    if told.get("diverged"):
+        return WithoutNoise(diverged=True, columns=[], rows=[])
+    evaluation, less = _mapping(card.get("evaluation")), _mapping(told.get("difference"))
+    forms = _mapping(_mapping(card.get("forms")).get("forms"))
+    measured = [evaluation, *map(_mapping, forms.values()), told]
+    named = [
+        (_("AUROC"), "auroc"), (_("Accuracy"), "accuracy"), (_("Selection rate"), "selection_rate"),
+    ]  # fmt: skip
+    rows = [
+        Compared(name, [_mapping(one.get(key)) for one in measured], _mapping(less.get(key)))
+        for name, key in named
+    ]
+    fair = [
+        (_("selection rate gap"), "selection_gap"),
+        (_("impact ratio"), "impact_ratio"),
+        (_("odds difference"), "odds_difference"),
+    ]
+    for column in _mapping(told.get("groups")):
+        by_column = [_mapping(_mapping(one.get("groups")).get(column)) for one in [*measured, less]]
+        rows += [
+            Compared(
+                f"{column}: {name}",
+                [_mapping(one.get(key)) for one in by_column[:-1]],
+                _mapping(by_column[-1].get(key)),
+            )
+            for name, key in fair
+        ]
+    columns = [_("as served"), *map(_form, forms), _("without noise")]
+    return WithoutNoise(diverged=False, columns=columns, rows=rows)

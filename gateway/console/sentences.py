@@ -248,6 +248,10 @@ SENTENCES: Final[dict[str, Promise]] = {
         "The dataset does not let a model read every column of a member any more."
     ),
     "run.ensemble_fixed": _("The same members would make the same ensemble."),
+    "run.twin_invalid": _("Only a run with a DP guarantee has a twin without noise: yes or no."),
+    "run.twin_not_public": _(
+        "A twin is trained without noise, so no ε covers it: only on rows declared public."
+    ),
     "run.forms_invalid": _("There is no such form of a model, or it is named twice."),
     "run.not_trained_here": _("This model version was not trained here."),
     "run.not_sealed": _("There is no sealed version of this dataset to train on."),

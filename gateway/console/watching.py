@@ -1,15 +1,17 @@
 """How a released version does in service: its windows in words, and the remedy that is proposed."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.utils import timezone
 
 from gateway.console import words
 from gateway.console.proposals import Decision, decision_on
 from governance.rbac import UserActor
-from training import watching
+from training import input_drift, watching
 from training.models import ModelVersion, WatchWindow
+
+_INPUTS: Final = 3  # features that a line names even where none is shifted
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Row:
     interval: str
     psi: str
     chance: str
+    inputs: list[tuple[str, str, str, bool]]  # feature, index, chance, whether it is shifted
     findings: list[tuple[str, str]]  # code and word
 
 
@@ -66,6 +69,11 @@ def _row(window: WatchWindow) -> Row:
         interval="" if accuracy is None else f"{accuracy.low:.3f} – {accuracy.high:.3f}",
         psi=_figure(window.psi),
         chance=_figure(window.chance),
+        inputs=[
+            (one.feature, f"{one.psi:.3f}", f"{one.chance:.3f}", one.shifted)
+            for place, one in enumerate(input_drift.read(window.input_drift))
+            if one.shifted or place < _INPUTS
+        ],
         findings=[
             (found.value, words.word(words.FINDINGS, found.value))
             for found in watching.findings(window)

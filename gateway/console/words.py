@@ -96,6 +96,7 @@ STAGES: Final[Words] = {
     "anonymize": _("anonymizing"),
     "merge": _("sealing"),
     "train": _("training"),
+    "twin": _("training without noise"),
     "evaluate": _("evaluating"),
 }
 
@@ -183,6 +184,7 @@ FINDINGS: Final[Words] = {
     "steady": _("as it was released"),
     "low": _("accuracy below its threshold"),
     "shifted": _("scores distributed otherwise"),
+    "inputs": _("inputs distributed otherwise"),
     "unmeasured": _("nothing to compare with"),
 }
 
@@ -221,6 +223,7 @@ VARIANTS: Final[dict[str, str]] = {
     "steady": "success",
     "low": "danger",
     "shifted": "danger",
+    "inputs": "danger",
     "unmeasured": "default",
 }
 

@@ -109,6 +109,9 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 # A seeded generator makes DP noise predictable, which voids the guarantee. Tests alone may.
 ALLOW_SEEDED_NOISE = False
 
+# Seconds between two flushes of a process's counts of inputs, at least; None for none by itself.
+INPUT_COUNTS_EVERY: float | None = 30.0
+
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -43,6 +43,7 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = True  # each test client would list every static file
 STATIC_ROOT = _env.home / "static"
 ALLOW_SEEDED_NOISE = True
+INPUT_COUNTS_EVERY = None  # no thread writes beside a test's transaction
 # Figures that the tests of the ledger reckon with, whatever the defaults are.
 DEFAULT_EPSILON_CAP = 10.0
 RUN_APPROVAL_EPSILON = 3.0

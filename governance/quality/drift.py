@@ -162,8 +162,14 @@ def column_drift(name: str, old: ColumnSketch, new: ColumnSketch) -> Drift:
 
 def stability_index(old: Floats, new: Floats) -> float:
     """PSI of two lists of shares over the same bins."""
+    return float(stability_indices(old, new))
+
+
+def stability_indices(old: Floats, new: Floats) -> Floats:
+    """(…) PSI of (…, bins) shares, each with its own counterpart."""
     p, q = np.maximum(old, _SMALLEST), np.maximum(new, _SMALLEST)
-    return float(((q - p) * np.log(q / p)).sum())
+    indices: Floats = ((q - p) * np.log(q / p)).sum(-1)
+    return indices
 
 
 def distance(old: Buckets, new: Buckets) -> float:

@@ -16,6 +16,7 @@ from tests.factories.gateway import stored
 from tests.factories.people import House
 from tests.factories.training import ask
 from training import watching
+from training.input_bins import Counts, added
 from training.models import Guarantee, Model, ModelState, ModelVersion, Run, RunState
 from training.watching import Arrivals
 
@@ -86,13 +87,20 @@ class Service:
     Attributes:
         answers: hour → a histogram of scores.
         labels: hour → (labels, right answers among them).
+        counted: hour → inputs by feature and bin.
     """
 
     answers: dict[datetime, list[int]] = field(default_factory=dict)
     labels: dict[datetime, tuple[int, int]] = field(default_factory=dict)
+    counted: dict[datetime, Counts] = field(default_factory=dict)
 
     def day(
-        self, days_ago: int, *, labels: tuple[int, int] = (0, 0), scores: Sequence[int] = ()
+        self,
+        days_ago: int,
+        *,
+        labels: tuple[int, int] = (0, 0),
+        scores: Sequence[int] = (),
+        inputs: Counts | None = None,
     ) -> None:
         """What came in at noon of a day."""
         noon = midnight(days_ago) + timedelta(hours=12)
@@ -100,6 +108,8 @@ class Service:
             self.answers[noon] = list(scores)
         if labels[0]:
             self.labels[noon] = labels
+        if inputs:
+            self.counted[noon] = inputs
 
     def arrivals(self, version: ModelVersion, *, since: datetime, until: datetime) -> Arrivals:
         """As the protocol says."""
@@ -116,6 +126,15 @@ class Service:
         del version
         told = [one for hour, one in self.answers.items() if since <= hour < until]
         return [sum(column) for column in zip(*told, strict=True)] or [0] * (len(edges) + 1)
+
+    def inputs(self, version: ModelVersion, *, since: datetime, until: datetime) -> Counts:
+        """As the protocol says."""
+        del version
+        total: Counts = {}
+        for hour, counts in self.counted.items():
+            if since <= hour < until:
+                total = added(total, counts)
+        return total
 
 
 @contextmanager

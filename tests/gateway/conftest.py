@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway import keys, metering, peppers
+from gateway.inputs import COUNTER
 from gateway.refusals import REFUSALS
 from gateway.standing import STANDINGS
 
@@ -15,5 +16,6 @@ def _a_fresh_process() -> Iterator[None]:
     keys.CACHE.clear()
     STANDINGS.clear()
     REFUSALS.clear()
+    COUNTER.forget()
     peppers.forget()
     metering._touched.clear()

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,14 @@ from django.test import Client
 from django.utils import timezone
 
 from gateway.actions.keys import revoke_key
-from gateway.models import CallClaim
+from gateway.inputs import FEWEST
+from gateway.models import CallClaim, InputCounts, Prediction
 from gateway.processes import Command, Processes, free_port, wait_for_port
 from gateway.settings.env import BASE_DIR
 from governance.scoping import across_tenants, tenant_scope
 from tests.factories.gateway import ROW, Shop, make_shop
 from tests.factories.processes import database_url
+from training.input_bins import answers_in
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -50,6 +53,28 @@ for where in sys.argv[3:]:
         )
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, where
+"""
+
+# Two processes that answer as many calls: one is killed, one ends in order.
+COUNT = """
+import os, signal, sys
+import django
+django.setup()
+from django.test import Client
+import gateway.calls
+for end in ("killed", "in order"):
+    child = os.fork()
+    if child == 0:
+        for _ in range(12):
+            answer = Client().post(
+                "/api/v1/models/income/predict", data=sys.argv[1], content_type="application/json",
+                headers={"Authorization": "Bearer " + sys.argv[2]},
+            )
+            assert answer.status_code == 200, answer.content
+        if end == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        sys.exit()
+    os.waitpid(child, 0)
 """
 
 
@@ -93,6 +118,13 @@ def shop() -> Shop:
 
 @pytest.fixture
 def server(shop: Shop) -> Iterator[Server]:  # the shop stands before its doors open
+    with serving() as started:
+        yield started
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server that is asked to end at the end."""
     port = free_port()
     start = f"-m gunicorn gateway.wsgi --bind 127.0.0.1:{port} --workers 2 --threads 4"
     quiet = "--log-level warning --no-control-socket"
@@ -146,17 +178,13 @@ def test_one_key_sent_by_many_at_once_is_one_charge(shop: Shop, server: Server) 
 
 def _crash(shop: Shop, *places: str) -> None:
     """A process of its own dies at each place, over a call whose key is the place."""
+    _run(CRASH, shop, *places)
+
+
+def _run(script: str, shop: Shop, *arguments: str) -> None:
+    row = json.dumps({"row": ROW})
     done = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-c",
-            CRASH,
-            json.dumps({"row": ROW}),
-            shop.secret,
-            *places,
-        ],
+        [sys.executable, "-W", "ignore", "-c", script, row, shop.secret, *arguments],
         env={**environment(), "PYTHONPATH": str(BASE_DIR)},
         cwd=BASE_DIR,
         capture_output=True,
@@ -203,3 +231,39 @@ def test_a_crash_after_the_commit_is_replayed_without_charge(shop: Shop) -> None
     replayed = _again(shop, place)
     assert (replayed.status_code, replayed["Idempotent-Replayed"]) == (200, "true")
     assert shop.reload().used == 1
+
+
+def test_a_killed_process_loses_counts_of_inputs_and_nothing_else(shop: Shop) -> None:
+    _run(COUNT, shop)
+    with across_tenants(reason="a test looks"):
+        [row] = InputCounts.objects.all()
+        assert Prediction.objects.count() == 24
+    assert shop.reload().used == 24
+    assert answers_in(row.counts) == 12  # of the process that ended in order
+    assert row.tenant_id == shop.house.id
+
+
+def test_workers_that_are_asked_to_end_write_their_counts(shop: Shop) -> None:
+    with serving() as server, ThreadPoolExecutor(4) as pool:
+        asked = [
+            pool.submit(server.ask, "models/income/predict", shop.secret, row=ROW)
+            for _ in range(60)
+        ]
+        assert {one.result()[0] for one in asked} == {200}
+    with across_tenants(reason="a test looks"):
+        rows = list(InputCounts.objects.all())
+    counted = sum(answers_in(row.counts) for row in rows)
+    assert len(rows) == len({row.process for row in rows})
+    assert 60 - FEWEST < counted <= 60  # a worker that had fewer than ten keeps them to itself
+
+
+def test_a_timer_writes_beside_the_calls(shop: Shop, settings: Any) -> None:
+    settings.INPUT_COUNTS_EVERY = 0.05
+    for number in range(FEWEST):
+        assert _again(shop, f"call-{number}").status_code == 200
+    until = time.monotonic() + 30
+    with across_tenants(reason="a test looks"):
+        while not InputCounts.objects.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        [row] = InputCounts.objects.all()
+    assert answers_in(row.counts) == FEWEST

@@ -58,6 +58,7 @@ def train(argument: str) -> int:
         "ahead": (pipeline, "write_ahead", 1),
         "step": (clipping.ClosedForm, "sum", 27),
         "kept": (checkpoints, "keep", 3),
+        "twin": (pipeline, "train_twin", 1),
         "evaluation": (pipeline, "write_ahead", 4),
         "sealed": (pipeline, "_sealed", 1),
         "committing": (ModelVersion, "save", 1),

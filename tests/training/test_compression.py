@@ -159,7 +159,7 @@ def test_the_card_holds_what_each_form_gains_and_loses(house: House, tmp_path: P
         assert one["rows_a_second"] > 0
         assert {"auroc", "accuracy", "auroc_change", "accuracy_change", "groups"} <= set(one)
         assert set(one["groups"]["sex"]) == {
-            "impact_ratio", "four_fifths", "odds_difference", "equalized_odds",
+            "impact_ratio", "four_fifths", "selection_gap", "odds_difference", "equalized_odds",
         }  # fmt: skip
     assert "none is chosen" in said["served"]
     out = tmp_path / "model.onnx"

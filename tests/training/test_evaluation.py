@@ -4,7 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fairlearn.metrics import demographic_parity_ratio, equalized_odds_difference
+from fairlearn.metrics import (
+    demographic_parity_difference,
+    demographic_parity_ratio,
+    equalized_odds_difference,
+)
 from sklearn.metrics import roc_auc_score
 
 from training.accounting import epsilon, evaluation_mechanism, rdp_of
@@ -15,6 +19,7 @@ from training.evaluation import (
     EvaluationError,
     NoisyCounts,
     count,
+    differ,
     held_out,
     measure,
 )
@@ -150,6 +155,53 @@ def test_other_forms_are_blocks_of_the_same_release() -> None:
     assert (quiet.scores == quiet.others["same"].scores).all()
     assert (quiet.scores == counted(QUIET).scores).all()
     assert measure(quiet.others["half"]).selection_rate.value == 0
+
+
+def test_what_two_models_differ_by_is_covered() -> None:
+    """Against exact differences, over 40 releases; the rows are the same."""
+    other = 1 / (1 + np.exp(-(GENERATOR.normal(0, 3, ROWS) + 2 * LABELS - 1.5 + (GROUP == "b"))))
+
+    def of(scores: Any) -> tuple[float, float, float]:
+        chosen = scores >= 0.5
+        fair = {"sensitive_features": GROUP[40:]}
+        return (
+            float((chosen == LABELS).mean()),
+            float(demographic_parity_difference(LABELS[40:], chosen[40:], **fair)),
+            float(equalized_odds_difference(LABELS[40:], chosen[40:], **fair)),
+        )
+
+    wanted = [one - two for one, two in zip(of(SCORES), of(other), strict=True)]
+    covered = np.zeros(3)
+    for seed in range(40):
+        counts = counted(LOUD, seed, others={"other": other})
+        found = differ(counts, counts.others["other"])
+        for place, figure in enumerate(
+            (found.accuracy, found.selection_gap["g"], found.odds_difference["g"])
+        ):
+            assert figure is not None
+            assert -1 <= figure.low <= figure.value <= figure.high <= 1
+            covered[place] += figure.low <= wanted[place] <= figure.high
+    assert (covered >= 36).all(), covered
+    quiet = counted(QUIET, others={"other": other})
+    exact = differ(quiet, quiet.others["other"])
+    assert exact.accuracy.value == pytest.approx(wanted[0])
+    assert exact.selection_gap["g"] is not None
+    assert exact.selection_gap["g"].value == pytest.approx(wanted[1])
+    assert exact.odds_difference["g"] is not None
+    assert exact.odds_difference["g"].value == pytest.approx(wanted[2])
+    assert exact.auroc.value == pytest.approx(
+        roc_auc_score(LABELS, SCORES) - roc_auc_score(LABELS, other), abs=0.006
+    )
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    counts = counted(LOUD, others={"same": SCORES})
+    found = differ(counts, counts.others["same"])
+    for figure in (found.auroc, found.accuracy, found.selection_rate, found.odds_difference["g"]):
+        assert figure is not None
+        assert figure.low <= 0 <= figure.high
+    alone = counted(QUIET, group_values={"g": ("a",)}, others={"same": SCORES})
+    assert differ(alone, alone.others["same"]).selection_gap["g"] is None
 
 
 def test_one_group_cannot_be_compared() -> None:

@@ -548,3 +548,69 @@ def test_the_schedule_is_counted_from_the_epoch() -> None:
     assert watching._next_boundary(datetime(2026, 11, 22, tzinfo=UTC)) == datetime(
         2026, 11, 23, tzinfo=UTC
     )
+
+
+# Inputs
+
+
+def inputs(young: int, old: int) -> dict[str, dict[str, int]]:
+    """250 answers of the age, and of a city that never moves."""
+    return {"age": {"1": young, "7": old}, "city": {"0": 125, "1": 125}}
+
+
+def test_a_shift_of_inputs_is_a_finding_and_calls_for_a_remedy(
+    version: ModelVersion, service: Service
+) -> None:
+    service.day(9, labels=GOOD, inputs=inputs(200, 50))
+    service.day(8, labels=GOOD, inputs=inputs(190, 60))
+    assert look(version) == {"windows": 2, "proposals": 0}
+    service.day(7, labels=GOOD, inputs=inputs(50, 200))
+    assert look(version) == {"windows": 1, "proposals": 1}
+    first, second, third = windows(version)
+    assert (first.inputs, first.input_drift) == (inputs(200, 50), None)
+    assert watching.findings(second) == [Finding.STEADY]
+    assert watching.findings(third) == [Finding.INPUTS]
+    assert third.input_drift is not None
+    assert [one["feature"] for one in third.input_drift] == ["age", "city"]
+    # 2 · 0.6 · ln 4
+    assert third.input_drift[0]["psi"] == pytest.approx(1.663553, abs=1e-6)
+    assert approvals.payload_of(proposals(version)[0])["finding"] == "inputs"
+    facts = entries("model.window_closed")[-1]["facts"]
+    assert (facts["inputs"], facts["input_psi"]) == (250, "1.663553")
+    assert facts["inputs_shifted"] == 1
+    assert look(version) == {"windows": 0, "proposals": 0}
+
+
+def test_too_few_inputs_go_on_into_the_next_window(version: ModelVersion, service: Service) -> None:
+    few = {"age": {"1": 120}}
+    for ago in (9, 8, 7):
+        service.day(ago, labels=GOOD, inputs=few)
+    assert look(version) == {"windows": 3, "proposals": 0}
+    first, second, third = windows(version)
+    assert (first.inputs, second.inputs, third.inputs) == (None, {"age": {"1": 240}}, None)
+    assert all(watching.findings(one) == [Finding.STEADY] for one in (first, second, third))
+
+
+def test_inputs_alone_close_no_window(version: ModelVersion, service: Service) -> None:
+    """They come with answers: what has none was not served."""
+    service.day(9, inputs=inputs(200, 50))
+    assert look(version) == {"windows": 0, "proposals": 0}
+
+
+def test_killed_between_a_shift_of_inputs_and_its_proposal(
+    version: ModelVersion, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    service.day(9, labels=GOOD, inputs=inputs(200, 50))
+    look(version)
+    service.day(8, labels=GOOD, inputs=inputs(50, 200))
+    with monkeypatch.context() as patch:
+        patch.setattr(watcher, "propose_retraining", die)
+        with pytest.raises(KeyboardInterrupt):
+            look(version)
+    assert (len(windows(version)), proposals(version)) == (2, [])
+    assert look(version) == {"windows": 0, "proposals": 1}
+    assert look(version) == {"windows": 0, "proposals": 0}
+    assert len(proposals(version)) == 1

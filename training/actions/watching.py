@@ -13,6 +13,7 @@ from governance.permissions import Permission, ProposalKind
 from governance.rbac import SystemActor
 from training import ledger, retraining, watching
 from training.errors import ModelStateError, RunRefusedError, WatchError
+from training.input_bins import answers_in
 from training.models import ModelState, ModelVersion, Run, WatchWindow
 from training.watching import Closing, Decline
 
@@ -46,6 +47,8 @@ def close_window(
         labeled=closing.labeled,
         correct=closing.correct,
         floor=closing.floor,
+        inputs=closing.inputs,
+        input_drift=closing.input_drift,
     )
     record.facts(
         number=window.number,
@@ -187,4 +190,11 @@ def _figures(window: WatchWindow) -> dict[str, Any]:
             facts[name] = decimal(getattr(window, name))
     if window.reference:
         facts["reference"] = window.reference
+    if window.inputs is not None:
+        facts["inputs"] = answers_in(window.inputs)
+    if window.input_drift:
+        worst = window.input_drift[0]
+        facts["input_psi"] = decimal(worst["psi"])
+        facts["input_chance"] = decimal(worst["chance"])
+        facts["inputs_shifted"] = len(watching.moved_inputs(window))
     return facts

@@ -61,13 +61,19 @@ def _lines(told: dict[str, Any]) -> list[str]:
             lines += [
                 f"  window {window['number']} until {window['ends']}: "
                 f"accuracy {_figure(window['accuracy'])} of {window['labeled'] or 0}, "
-                f"PSI {_figure(window['psi'])}: {', '.join(window['findings'])}"
+                f"PSI {_figure(window['psi'])}: {', '.join(window['findings'])}{_inputs(window)}"
                 for window in version["windows"]
             ]
             if version["proposal"]:
                 lines.append(f"  {version['proposed']} is proposed: {version['proposal']}")
     lines.append(f"{told['windows']} windows closed, {told['proposals']} remedies proposed")
     return lines
+
+
+def _inputs(window: dict[str, Any]) -> str:
+    """The features that are shifted, worst first."""
+    shifted = [f"{one['feature']} {one['psi']:.3f}" for one in window["inputs"] if one["shifted"]]
+    return f" ({', '.join(shifted)})" if shifted else ""
 
 
 def _figure(value: float | None) -> str:
