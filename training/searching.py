@@ -11,8 +11,8 @@ comes to nothing (`engine.diverged`) is the worst of all, not an error.
     scored        on the held-out rows: minus the sum of squared errors of the probabilities
                   (Brier), each at most 1, with Gaussian noise
 
-All of it follows from the run's one secret. So a search that is taken up again makes the same trials
-and comes to the same winner, paid for once.
+All of it follows from the run's one secret. So a search that is taken up again makes the same
+trials and comes to the same winner, paid for once.
 """
 
 import math
