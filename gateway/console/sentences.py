@@ -233,6 +233,11 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.replace_layers_invalid": _("Only layers of a module of one's own can be replaced."),
     "run.adversary_invalid": _("An adversary is 0 to 1, and of networks of layers alone."),
     "run.patience_invalid": _("Patience is a whole number of blocks within the limits."),
+    "run.search_invalid": _(
+        "A search has 2 to 32 candidates, an expected number of 2 to 64 trials, and ε-DP."
+    ),
+    "search.field_fixed": _("All candidates of a search have this field in common."),
+    "search.nothing_usable": _("The best trial of the search came to nothing."),
     "run.forms_invalid": _("There is no such form of a model, or it is named twice."),
     "run.not_trained_here": _("This model version was not trained here."),
     "run.not_sealed": _("There is no sealed version of this dataset to train on."),

@@ -85,6 +85,7 @@ STAGES: Final[Words] = {
     "anonymize": _("anonymizing"),
     "merge": _("sealing"),
     "train": _("training"),
+    "search": _("searching"),
     "evaluate": _("evaluating"),
 }
 

@@ -33,7 +33,7 @@ from tests.factories.people import House, make_house
 from tests.factories.processes import forked
 from tests.factories.training import ASKED, SMALL, ask, make_version, trained
 from tests.training.test_pipeline import account, expire, fresh, job_of
-from training import accounting, checkpoints, ledger, pipeline, searching
+from training import accounting, checkpoints, learning, ledger, pipeline, searching
 from training.accounting import epsilon, make_plan, pld_epsilon, rdp_of, score_mechanism
 from training.actions.runs import cancel_run, estimate_run, retry_run
 from training.artifacts import from_bytes
@@ -226,6 +226,10 @@ def test_no_search_without_an_end_or_without_a_step(stopping: int, steps: int) -
 
 # 3. What may be asked.
 
+TOO_FEW_OR_MANY: list[Any] = [
+    "x", {}, [], CANDIDATES[:1], [{"init_seed": i} for i in range(MOST + 1)],
+]  # fmt: skip
+
 
 @pytest.mark.parametrize(
     ("asked", "code", "pointer"),
@@ -240,7 +244,7 @@ def test_no_search_without_an_end_or_without_a_step(stopping: int, steps: int) -
         ),
         *(
             ({**SEARCH, "candidates": bad}, "run.search_invalid", "/search/candidates")
-            for bad in ("x", {}, [], CANDIDATES[:1], [{"init_seed": i} for i in range(MOST + 1)])
+            for bad in TOO_FEW_OR_MANY
         ),
         *(
             ({**SEARCH, "candidates": [*CANDIDATES, bad]}, "run.search_invalid",
@@ -488,10 +492,11 @@ def test_a_search_finds_the_candidate_that_learns(house: House, settings: Settin
     ]  # fmt: skip
     # The curve is the winner's, and there is one.
     assert [point.step for point in points] == [20, 40, 45]
-    assert [decimal(point.loss, 4) for point in points] == [
+    losses = [point.loss or 0.0 for point in points]
+    assert [decimal(loss, 4) for loss in losses] == [
         one["loss"] for one in card["training"]["curve"]
     ]
-    assert points[-1].loss < points[0].loss
+    assert losses[-1] < losses[0]
     assert {point.epsilon for point in points} == {said.spent}
     finished = AuditEntry.objects.get(event="run.finished")
     assert "epsilon_pld" not in json.loads(bytes(finished.body))["facts"]
@@ -508,7 +513,7 @@ def test_while_it_searches_nothing_is_told(
     settings.CHECKPOINT_SECONDS = 0
     run = ask(house, make_version(house), config=SMALL_SEARCH)
     seen: list[str] = []
-    make = searching.fit
+    make = learning.fit
 
     def looking(*arguments: Any, calls: Any, **rest: Any) -> Any:
         def cancelled() -> bool:
@@ -527,8 +532,8 @@ def test_while_it_searches_nothing_is_told(
         assert "'done_units': 0" in text
         assert "'step': 0" in text
         assert "'purpose': 'selection'" in text  # paid for before the first step
-        assert "run_points" not in text
-        assert "loss" not in text
+        assert "loss" not in text  # of no point
+        assert "'purpose': 'evaluation'" in text  # reserved
 
 
 def test_a_search_that_goes_on_comes_to_the_same_bytes(
