@@ -43,6 +43,7 @@ from training.config import Plan, TrainingConfig, read_fields
 from training.dpsgd import Progress, Snapshot, Trained
 from training.errors import ConfigError, EngineError
 from training.estimates import estimate
+from training.examining import engine_plan
 from training.mechanisms import WHOLE, Mechanism, Purpose
 from training.models import (
     BudgetEntry,
@@ -513,12 +514,15 @@ def test_while_it_searches_nothing_is_told(
     settings.CHECKPOINT_SECONDS = 0
     run = ask(house, make_version(house), config=SMALL_SEARCH)
     seen: list[str] = []
+    paid: list[list[Charge]] = []
     make = learning.fit
 
     def looking(*arguments: Any, calls: Any, **rest: Any) -> Any:
         def cancelled() -> bool:
             asked = calls.cancelled()
             seen.append(told(run))
+            with tenant_scope(house.id):
+                paid.append(ledger.account(run, 1).ahead)
             return bool(asked)
 
         return make(*arguments, calls=replace(calls, cancelled=cancelled), **rest)
@@ -531,19 +535,33 @@ def test_while_it_searches_nothing_is_told(
         assert "'stage': 'search'" in text
         assert "'done_units': 0" in text
         assert "'step': 0" in text
-        assert "'purpose': 'selection'" in text  # paid for before the first step
         assert "loss" not in text  # of no point
-        assert "'purpose': 'evaluation'" in text  # reserved
+    # Both parts of the whole search, before the first step and ever since.
+    assert {tuple(one.mechanism.purpose for one in ahead) for ahead in paid} == {
+        (Purpose.TRAINING, Purpose.SELECTION)
+    }
 
 
+@pytest.mark.parametrize("fresh_at_trials", [False, True])
 def test_a_search_that_goes_on_comes_to_the_same_bytes(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: House, monkeypatch: pytest.MonkeyPatch, *, fresh_at_trials: bool
 ) -> None:
-    """One secret, one version: killed after a block of the second trial, and not killed."""
+    """One secret, one version: killed after a block of the second trial, and not killed.
+
+    Where a checkpoint is too fresh to be replaced at the end of a trial, the next block's is of the
+    next trial all the same.
+    """
     version = make_version(house)
     whole = trained(house, version, config=SMALL_SEARCH, name="whole")
     run = ask(house, version, config=SMALL_SEARCH, name="killed")
-    keep, left = checkpoints.keep, iter(range(5))
+    # The first, three blocks of a trial, its end if it is due, and a block of the next.
+    keep, left = checkpoints.keep, iter(range(4 if fresh_at_trials else 5))
+    keep_trials = pipeline._Attempt._keep_trials
+
+    def not_due(self: Any, searched: Searched) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline._Attempt, "_is_due", lambda _: False)
+            keep_trials(self, searched)
 
     def die(*arguments: Any) -> None:
         keep(*arguments)
@@ -552,6 +570,8 @@ def test_a_search_that_goes_on_comes_to_the_same_bytes(
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "keep", die)
+        if fresh_at_trials:
+            patch.setattr(pipeline._Attempt, "_keep_trials", not_due)
         leases.run_here(run.reference)
     with tenant_scope(house.id):
         kept = checkpoints.read(fresh(run), Checkpoint.objects.get(run=run))
@@ -630,6 +650,13 @@ def test_a_boosted_search_buys_its_numbers_of_rows_once(house: House) -> None:
     ]  # fmt: skip
     assert cost(known.ahead, 1e-5) <= 1.0
     assert made.card["search"]["chosen"] in {1, 2}
+
+
+def test_the_engine_is_audited_by_one_trial() -> None:
+    plan = make_plan(config_of(), 20_000)
+    audited = engine_plan(plan)
+    assert (audited.stopping, audited.noise_multiplier) == (0, plan.noise_multiplier)
+    assert audited.mechanisms()[0].stopping == 0
 
 
 def test_an_estimate_is_of_all_trials(house: House) -> None:
