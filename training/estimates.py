@@ -106,7 +106,7 @@ class Estimate:
             "fits": self.fits,
             "needs_approval": self.needs_approval,
             "steps": self.steps,
-            "trials": exact(self.trials),
+            "trials": decimal(self.trials, 3),
             "seconds": decimal(self.seconds, 1),
             "basis": self.basis.value,
             "memory_bytes": self.memory,

@@ -102,7 +102,7 @@ class Found:
             "trials": {
                 "distribution": "geometric (truncated negative binomial, η = 1)",
                 "stopping_probability": exact(stopping / WHOLE),
-                "mean": exact(WHOLE / stopping),
+                "mean": decimal(WHOLE / stopping, 3),
             },
             "score": {
                 "what": "squared errors of held-out probabilities, summed; the smallest wins",
