@@ -372,6 +372,7 @@ class Event(Enum):
             "max_grad_norm": Fact.DECIMAL,
             "noise_source": Fact.CODE,
             "queue": Fact.CODE,
+            "trials": Fact.DECIMAL,
         },
     )
     RUN_FINISHED = (

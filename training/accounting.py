@@ -16,6 +16,7 @@ Imports torch through Opacus (seconds): web code that only adds and compares use
 import functools
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from dp_accounting import (
@@ -38,12 +39,14 @@ from training.renyi import (
     check_epsilon,
     epsilon,
     gaussian,
+    repeated,
     together,
 )
 
 __all__ = ["admits", "apart", "calibrate", "epsilon", "gaussian_share", "make_plan"]
 __all__ += ["pld_epsilon", "rdp_of", "together"]
 
+SCORE_SHARE: Final = 0.5
 PLD_LABEL: Final = "PLD, this run alone"
 _NOISE_GRID: Final = 10_000  # σ is rounded up to 1/10,000, so that the card's σ is the σ that ran
 _NOISE_LARGEST: Final = 1e5
@@ -76,14 +79,16 @@ def rdp_of(work: Plan | Mechanism | Iterable[Mechanism]) -> tuple[float, ...]:
         if isinstance(work, Mechanism)
         else tuple(work)
     )
-    return together(
-        tuple(
-            # 0 steps of an infinite divergence is nothing, not NaN.
-            value * mechanism.steps if mechanism.steps else 0.0
-            for value in _one_release(mechanism.noise_multiplier, mechanism.sampling)
-        )
-        for mechanism in mechanisms
+    return together(_spend(mechanism) for mechanism in mechanisms)
+
+
+def _spend(mechanism: Mechanism) -> tuple[float, ...]:
+    spend = tuple(
+        # 0 steps of an infinite divergence is nothing, not NaN.
+        value * mechanism.steps if mechanism.steps else 0.0
+        for value in _one_release(mechanism.noise_multiplier, mechanism.sampling)
     )
+    return repeated(spend, mechanism.stopping / WHOLE) if mechanism.stopping else spend
 
 
 def calibrate(
@@ -93,6 +98,7 @@ def calibrate(
     sampling: int,
     steps: int,
     before: Sequence[Mechanism] = (),
+    stopping: int = 0,
 ) -> float:
     """The smallest σ, rounded up, at which `steps` releases after `before` stay within (ε, δ).
 
@@ -102,6 +108,7 @@ def calibrate(
         sampling: inclusion probability out of 2**32.
         steps: number of releases.
         before: what the same records already paid in this run (bounds, for example).
+        stopping: where `steps` are those of one trial of a search, as `Mechanism` has it.
 
     Returns:
         σ on a grid of 1/10,000; the accountant's figure at this σ is at most `asked`.
@@ -115,7 +122,7 @@ def calibrate(
     paid = rdp_of(before)
 
     def within(ticks: int) -> bool:
-        run = Mechanism(ticks / _NOISE_GRID, sampling, steps)
+        run = Mechanism(ticks / _NOISE_GRID, sampling, steps, stopping=stopping)
         return epsilon(together((paid, rdp_of(run))), delta) <= asked
 
     low, high = 0, _NOISE_GRID
@@ -170,6 +177,7 @@ def make_plan(config: TrainingConfig, rows: int, before: Sequence[Mechanism] = (
     trains = config.model is not ModelKind.ENSEMBLE
     every_row = config.model is ModelKind.EBM or not trains
     sampling = WHOLE if every_row else min(WHOLE, max(1, config.expected_batch * WHOLE // rows))
+    stopping = 0 if config.search is None else config.search.stopping
     sigma = (
         calibrate(
             config.epsilon,
@@ -177,6 +185,7 @@ def make_plan(config: TrainingConfig, rows: int, before: Sequence[Mechanism] = (
             sampling=sampling,
             steps=config.steps if trains else 1,
             before=before,
+            stopping=stopping,
         )
         if config.guarantee is Guarantee.DP
         else 0.0
@@ -191,6 +200,7 @@ def make_plan(config: TrainingConfig, rows: int, before: Sequence[Mechanism] = (
         adjacency=config.adjacency,
         unit=config.unit,
         paid=tuple(before),
+        stopping=stopping,
     )
 
 
@@ -210,8 +220,25 @@ def evaluation_mechanism(spend: Sequence[float]) -> Mechanism:
     return Mechanism(sigma, purpose=Purpose.EVALUATION)
 
 
+def score_mechanism(plan: Plan) -> Mechanism:
+    """The release by which a search compares its trials, one a trial, on held-out rows.
+
+    It spends `SCORE_SHARE` of what a trial spends on the rows that it trains on, at no order more.
+    So all that a search says of held-out rows costs less than what it says of the others, at every
+    order, and the rest is room for the last release about the model that was chosen.
+
+    Raises:
+        BudgetError: a trial spends nothing.
+    """
+    spend = rdp_of(replace(plan.event(), stopping=0))
+    part = evaluation_mechanism([SCORE_SHARE * value for value in spend])
+    return replace(part, purpose=Purpose.SELECTION, stopping=plan.stopping)
+
+
 def pld_epsilon(mechanisms: Iterable[Mechanism], delta: float) -> float:
     """The figure labeled `PLD_LABEL`: ε of one run's mechanisms by privacy loss distributions.
+
+    Not of a search: no privacy loss distribution of one is known.
 
     Zero-out adjacency (`REPLACE_SPECIAL`), pessimistic discretization (Doroshenko et al.,
     arXiv 2207.04380). Never added across runs.
@@ -224,6 +251,8 @@ def pld_epsilon(mechanisms: Iterable[Mechanism], delta: float) -> float:
     for mechanism in mechanisms:
         if not mechanism.steps:
             continue
+        if mechanism.stopping:
+            raise ConfigError("a search has no PLD figure", code="run.search_invalid")
         event = GaussianDpEvent(mechanism.noise_multiplier)
         if mechanism.sampling != WHOLE:
             event = PoissonSampledDpEvent(mechanism.sample_rate, event)

@@ -63,6 +63,7 @@ def boost(  # noqa: PLR0913 - the parts of one run, each named at the call
     units: Units | None = None,
     after: Snapshot | None = None,
     paid: int = 0,
+    histogram_secret: Secret | None = None,
 ) -> Trained:
     """Fill the weights of a linear network over indicators with the tables.
 
@@ -83,6 +84,8 @@ def boost(  # noqa: PLR0913 - the parts of one run, each named at the call
         cancelled: asked before each block.
         after: where an earlier worker stopped.
         paid: steps that the ledger holds already.
+        histogram_secret: what the noise of the numbers of rows follows from, where it is not
+            `secret`: trials of a search share what was bought once.
 
     Raises:
         EngineError: shapes do not fit, the plan samples rows or has another C.
@@ -90,7 +93,7 @@ def boost(  # noqa: PLR0913 - the parts of one run, each named at the call
     if plan.sample_rate != 1 or plan.max_grad_norm != 1:
         raise EngineError("a boosted model's plan reads every row, with C = 1", code="engine.plan")
     state = _State(network, features, labels, blocks, units)
-    weights = state.histogram(secret, histogram_noise)
+    weights = state.histogram(histogram_secret or secret, histogram_noise)
     average = _Average(len(state.scores), round(plan.steps * (1 - config.average_last)))
     curve: list[Progress] = []
     done = 0

@@ -27,6 +27,7 @@ from training.features import Category, FeatureSpec
 from training.mechanisms import WHOLE, Mechanism, exact
 from training.onnx import to_onnx
 from training.renyi import check_delta, check_epsilon
+from training.searching import Found
 from training.units import Unit
 from training.unprotected import MeasuredTwin
 
@@ -68,6 +69,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
     forms: Sequence[MeasuredForm] = (),
     twin: MeasuredTwin | None = None,
     prohibited: Sequence[str] = (),
+    search: Found | None = None,
 ) -> dict[str, Any]:
     """Everything a reader may know about a model version, as canonical JSON.
 
@@ -84,6 +86,7 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
         metrics: what was derived from it.
         forms: what was measured of other forms of the model.
         twin: what was measured of the same network trained without noise or clipping.
+        search: what the private search found that chose this model.
     """
     config, plan, spec = artifact.config, artifact.plan, artifact.spec
     return {
@@ -100,7 +103,8 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
         "dataset": dict(dataset),
         "target": spec.target.as_dict(),
         "preprocessing": _preprocessing(spec, source),
-        "privacy": privacy(artifact, randomness=randomness, counts=counts),
+        "privacy": privacy(artifact, randomness=randomness, counts=counts, search=search),
+        **({} if search is None else {"search": search.as_dict()}),
         "training": {
             "config": config.as_dict(),
             "config_digest": config.digest(),
@@ -132,7 +136,11 @@ def model_card(  # noqa: PLR0913 - a card's sources, each named at the call
 
 
 def privacy(
-    artifact: Artifact, *, randomness: str, counts: NoisyCounts | None = None
+    artifact: Artifact,
+    *,
+    randomness: str,
+    counts: NoisyCounts | None = None,
+    search: Found | None = None,
 ) -> dict[str, Any]:
     """The card's privacy statement: asked, spent, and the labeled figure of this run alone."""
     config, plan = artifact.config, artifact.plan
@@ -140,17 +148,15 @@ def privacy(
         return {"guarantee": plan.guarantee.value, "epsilon_spent": None, "delta": None}
     training = plan.mechanisms(artifact.executed)
     evaluation = () if counts is None else (counts.mechanism,)
+    if search is not None:
+        evaluation = (search.mechanism, *evaluation)
     return {
         "guarantee": plan.guarantee.value,
         "epsilon_asked": exact(config.epsilon),
         "epsilon_spent": decimal(spent(training, evaluation, config.delta)),
-        "accountant": "RDP, Poisson-subsampled Gaussian (arXiv 1908.10530)",
-        accounting.PLD_LABEL: decimal(
-            max(
-                accounting.pld_epsilon(training, config.delta),
-                accounting.pld_epsilon(evaluation, config.delta),
-            )
-        ),
+        "accountant": "RDP, Poisson-subsampled Gaussian (arXiv 1908.10530)"
+        + ("" if search is None else ", best of a hidden number of trials (arXiv 2110.03620)"),
+        **_alone(training, evaluation, config.delta),
         "delta": exact(config.delta),
         "adjacency": plan.adjacency,
         "unit": plan.unit,
@@ -166,8 +172,13 @@ def privacy(
             "training_records": [mechanism.as_dict() for mechanism in training],
             "held_out_records": [mechanism.as_dict() for mechanism in evaluation],
         },
-        "hyper_parameters": "defaults follow from public rules; every other run on this dataset, "
-        "whether or not its model was kept, is charged to the dataset's budget",
+        "hyper_parameters": (
+            "defaults follow from public rules; every other run on this dataset, "
+            "whether or not its model was kept, is charged to the dataset's budget"
+            if search is None
+            else "chosen by a private search, every trial of which these figures cover; every "
+            "other run on this dataset is charged to the dataset's budget"
+        ),
         "composition": f"a {_WHO[plan.unit]} is trained on or held out, never both: "
         "parallel composition",
         "promise": {
@@ -175,6 +186,16 @@ def privacy(
             for language in ("en", "zh")
         },
     }
+
+
+def _alone(
+    training: Sequence[Mechanism], evaluation: Sequence[Mechanism], delta: float
+) -> dict[str, str]:
+    """The labeled figure of this run alone; of a search, that there is none."""
+    if any(mechanism.stopping for mechanism in training):
+        return {"without_pld": "no privacy loss distribution of a search is known: RDP alone"}
+    figures = (accounting.pld_epsilon(part, delta) for part in (training, evaluation))
+    return {accounting.PLD_LABEL: decimal(max(figures))}
 
 
 def spent(training: Sequence[Mechanism], evaluation: Sequence[Mechanism], delta: float) -> float:

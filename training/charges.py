@@ -51,33 +51,39 @@ class Charge:
         return cls(Mechanism.from_dict(stored), part)
 
 
-Tally = Counter[tuple[Part, float, int, str]]
+Tally = Counter[Charge]
 
 
 def tally(charges: Iterable[Charge]) -> Tally:
-    """Steps by what a step is: part, noise multiplier, sampling rate and purpose."""
-    steps: Tally = Counter()
+    """How many of each thing that is paid for: single steps, and whole searches."""
+    found: Tally = Counter()
     for charge in charges:
-        steps[_kind(charge)] += charge.mechanism.steps
-    return steps
+        kind, count = _counted(charge)
+        found[kind] += count
+    return found
 
 
-def _kind(charge: Charge) -> tuple[Part, float, int, str]:
-    mechanism = charge.mechanism
-    return charge.part, mechanism.noise_multiplier, mechanism.sampling, mechanism.purpose.value
+def _counted(charge: Charge) -> tuple[Charge, int]:
+    """What is counted of a charge, and how many: its steps, or one search, never a part of it."""
+    if charge.mechanism.stopping:
+        return charge, 1
+    return replace(charge, mechanism=replace(charge.mechanism, steps=1)), charge.mechanism.steps
 
 
 def training_steps(charges: Iterable[Charge]) -> int:
-    """Training steps among charges."""
+    """Training steps among charges; of a search those of one trial, for nobody knows how many."""
     return sum(
         charge.mechanism.steps for charge in charges if charge.mechanism.purpose is Purpose.TRAINING
     )
 
 
 def covers(reserved: Iterable[Charge], used: Iterable[Charge]) -> bool:
-    """Whether every step of `used` was reserved, as exactly that mechanism on exactly that part."""
+    """Whether every step of `used` was reserved, as exactly that mechanism on exactly that part.
+
+    A search is reserved whole or not at all: fewer of its trials' steps are another mechanism.
+    """
     room = tally(reserved)
-    return all(steps <= room[key] for key, steps in tally(used).items())
+    return all(count <= room[kind] for kind, count in tally(used).items())
 
 
 def less(charges: Iterable[Charge], paid: Iterable[Charge]) -> tuple[Charge, ...]:
@@ -85,12 +91,16 @@ def less(charges: Iterable[Charge], paid: Iterable[Charge]) -> tuple[Charge, ...
     room = tally(paid)
     left = []
     for charge in charges:
-        mechanism, key = charge.mechanism, _kind(charge)
-        used = min(mechanism.steps, room[key])
-        room[key] -= used
-        if used < mechanism.steps:
-            left.append(replace(charge, mechanism=replace(mechanism, steps=mechanism.steps - used)))
+        kind, count = _counted(charge)
+        used = min(count, room[kind])
+        room[kind] -= used
+        if used < count:
+            left.append(charge if kind.mechanism.stopping else _steps_of(kind, count - used))
     return tuple(left)
+
+
+def _steps_of(kind: Charge, count: int) -> Charge:
+    return replace(kind, mechanism=replace(kind.mechanism, steps=count))
 
 
 def spend(charges: Iterable[Charge]) -> tuple[float, ...]:
@@ -98,8 +108,11 @@ def spend(charges: Iterable[Charge]) -> tuple[float, ...]:
     from training.accounting import rdp_of  # noqa: PLC0415  # loads torch: seconds
 
     parts: dict[Part, list[Mechanism]] = {part: [] for part in Part}
-    for (part, noise, sampling, _), steps in tally(charges).items():
-        parts[part].append(Mechanism(noise, sampling, steps))
+    for kind, count in tally(charges).items():
+        if kind.mechanism.stopping:
+            parts[kind.part] += [kind.mechanism] * count
+        else:
+            parts[kind.part].append(_steps_of(kind, count).mechanism)
     return apart(rdp_of(mechanisms) for mechanisms in parts.values())
 
 

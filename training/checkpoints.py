@@ -24,16 +24,18 @@ from audit.errors import DomainError
 from governance.leases import Lease
 from governance.models import StoredObject
 from governance.vault import ObjectWriter, discard, open_object
-from training.dpsgd import Snapshot, from_lists, to_lists
+from training.dpsgd import Snapshot, Trained, from_lists, to_lists
 from training.errors import CheckpointError, TrainingError
 from training.features import FeatureSpec
 from training.models import Checkpoint, Run
 from training.randomness import Secret
+from training.searching import Best, Searched
 
 # 2: three figures are watched where there was one, so the same noise falls on other coordinates; an
 # attempt that an older engine began must not be drawn again by this one.
 FORMAT: Final = "portcullis/checkpoint/2"
 _HEADER: Final = "portcullis"
+_BEST: Final = "best/"  # before the names of the best trial's weights
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,18 @@ class Kept:
         secret: what coins and noise follow from.
         spec: the features, once their bounds are known.
         snapshot: the engine's state, once a block has run.
+        search: of a search, the trials that are over; the snapshot is of the next one.
     """
 
     secret: Secret
     spec: FeatureSpec | None = None
     snapshot: Snapshot | None = None
+    search: Searched | None = None
 
     @property
     def step(self) -> int:
-        """Steps that need not be run again."""
-        return 0 if self.snapshot is None else self.snapshot.step
+        """Steps that need not be run again; of a search nobody may know how far it is."""
+        return 0 if self.snapshot is None or self.search is not None else self.snapshot.step
 
 
 def to_bytes(kept: Kept, binding: Mapping[str, object]) -> bytes:
@@ -71,8 +75,11 @@ def to_bytes(kept: Kept, binding: Mapping[str, object]) -> bytes:
             "step": snapshot.step,
             "curve": to_lists(snapshot.curve),
         },
+        **({} if kept.search is None else {"search": _search_header(kept.search)}),
     }
     tensors = {} if snapshot is None else dict(snapshot.tensors)
+    if kept.search is not None and (best := kept.search.best) is not None and best.trained:
+        tensors |= {_BEST + name: value for name, value in best.trained.state.items()}
     # A tensor at least: the format gives nothing back for a file without one.
     tensors["format"] = torch.ones(1)
     return safetensors.torch.save(tensors, metadata={_HEADER: canonical(header).decode()})
@@ -94,7 +101,11 @@ def from_bytes(stored: bytes, binding: Mapping[str, object]) -> Kept:
         return Kept(
             Secret(bytes.fromhex(header["secret"]), header["provider"]),
             None if header["spec"] is None else FeatureSpec.from_dict(header["spec"]),
-            _snapshot(header["snapshot"], tensors),
+            _snapshot(
+                header["snapshot"],
+                {name: one for name, one in tensors.items() if not name.startswith(_BEST)},
+            ),
+            _search(header.get("search"), tensors),
         )
     except (SafetensorError, KeyError, TypeError, ValueError, TrainingError):
         raise CheckpointError("the checkpoint of this attempt cannot be read") from None
@@ -104,6 +115,32 @@ def _snapshot(header: Any, tensors: Mapping[str, torch.Tensor]) -> Snapshot | No
     if header is None:
         return None
     return Snapshot(header["step"], tensors, from_lists(header["curve"]))
+
+
+def _search_header(search: Searched) -> dict[str, object]:
+    best = search.best
+    trained = None if best is None else best.trained
+    return {
+        "done": search.done,
+        "best": None if best is None else [best.candidate, repr(best.score)],
+        "trained": None if trained is None else [trained.executed, to_lists(trained.curve)],
+    }
+
+
+def _search(header: Any, tensors: Mapping[str, torch.Tensor]) -> Searched | None:
+    if header is None:
+        return None
+    if header["best"] is None:
+        return Searched(header["done"])
+    trained = None
+    if header["trained"] is not None:
+        executed, curve = header["trained"]
+        state = {
+            name.removeprefix(_BEST): one for name, one in tensors.items() if name.startswith(_BEST)
+        }
+        trained = Trained(state, executed, stopped=False, curve=from_lists(curve))
+    candidate, score = header["best"]
+    return Searched(header["done"], Best(candidate, float(score), trained))
 
 
 def binding(run: Run) -> dict[str, object]:

@@ -7,7 +7,7 @@ produced and printed in the model card. Imports neither torch nor Django.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.canonical import digest
+from training.candidates import Search, at, read_search
 from training.errors import ConfigError
 from training.mechanisms import WHOLE, Mechanism, Purpose, exact
 from training.randomness import Source
@@ -128,6 +129,7 @@ class TrainingConfig:
         init_seed: seed of the initial weights. Public: initial weights never saw the data. Sampling
             and noise have no seed.
         guarantee, adjacency, unit: what is promised, between which tables, to whom.
+        search: among which variants of all this the model is chosen, privately; None for one run.
     """
 
     epsilon: float
@@ -159,6 +161,7 @@ class TrainingConfig:
     module: str = ""
     replace_layers: bool = False
     members: tuple[str, ...] = ()
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -168,6 +171,37 @@ class TrainingConfig:
         self._check_views()
         if self.adjacency != ADJACENCY:
             raise _refuse("adjacency", f"only {ADJACENCY} adjacency is implemented")
+        self._check_search()
+
+    def _check_search(self) -> None:
+        if self.search is None:
+            return
+        if self.guarantee is not Guarantee.DP:
+            raise _refuse("search", "without a guarantee nothing is gained by a private search")
+        if self.model is ModelKind.ENSEMBLE:
+            raise _refuse("search", "nothing about an ensemble can be searched")
+        if self.twin:
+            raise _refuse("twin", "the twin is of one configuration, and a search has several")
+        for place in range(len(self.search.candidates)):
+            try:
+                self.variant(place)
+            except ConfigError as error:
+                raise at(place, error) from None
+
+    def variant(self, place: int) -> Self:
+        """The configuration that one candidate of the search makes of this one.
+
+        Raises:
+            ConfigError: it is out of range.
+        """
+        chosen = {} if self.search is None else self.search.candidates[place]
+        return replace(self, search=None, **chosen)
+
+    def variants(self) -> tuple[Self, ...]:
+        """What may be trained: one configuration for each candidate, or this one alone."""
+        if self.search is None:
+            return (self,)
+        return tuple(self.variant(place) for place in range(len(self.search.candidates)))
 
     def _check_network(self) -> None:
         if self.model not in _LAYERED:
@@ -294,15 +328,19 @@ class TrainingConfig:
     def as_dict(self) -> dict[str, object]:
         """The canonical-JSON form; floats are decimal strings."""
         shown: dict[str, object] = {}
-        for name, value in asdict(self).items():
-            if _of_another(name, self.model) or (name == "twin" and not value):
-                continue  # digests of what asks for neither are what they were
-            if isinstance(value, float):
-                shown[name] = exact(value)
-            elif isinstance(value, StrEnum):
-                shown[name] = value.value
-            else:
-                shown[name] = list(value) if isinstance(value, tuple) else value
+        for field in fields(self):
+            # Digests of other models, and of runs that ask for neither, are what they were.
+            asked = field.name != "search" and (field.name != "twin" or self.twin)
+            if asked and not _of_another(field.name, self.model):
+                shown[field.name] = _written(getattr(self, field.name))
+        if self.search is not None:
+            shown["search"] = {
+                "candidates": [
+                    {name: _written(value) for name, value in sorted(candidate.items())}
+                    for candidate in self.search.candidates
+                ],
+                "trials": self.search.trials,
+            }
         return shown
 
     @classmethod
@@ -323,6 +361,15 @@ class TrainingConfig:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return digest(self.as_dict())
+
+
+def _written(value: object) -> object:
+    """A field's value in canonical JSON."""
+    if isinstance(value, float):
+        return exact(value)
+    if isinstance(value, StrEnum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def read_fields(stored: Mapping[str, object]) -> dict[str, Any]:
@@ -414,6 +461,7 @@ _READERS: Final[dict[str, Any]] = {
     "module": _text,
     "replace_layers": _yes,
     "members": _texts,
+    "search": lambda value: read_search(value, read_fields),
 }
 _ADAPTERS: Final = frozenset({"lora_rank", "lora_alpha", "lora_layers"})
 _ATTACKED: Final = frozenset({ModelKind.LINEAR, ModelKind.MLP, ModelKind.EMBEDDING, ModelKind.CNN})
@@ -453,6 +501,8 @@ class Plan:
         max_grad_norm: clipping norm C of one unit's whole vector.
         guarantee, adjacency, unit: as in `TrainingConfig`.
         paid: mechanisms that touched the same rows before training.
+        stopping: of a search, the probability with which a trial is the last, out of 2**32; all
+            else is of one trial, but `paid`, which is paid once. 0 for no search.
     """
 
     rows: int
@@ -464,16 +514,19 @@ class Plan:
     adjacency: str = ADJACENCY
     unit: Unit = Unit.RECORD
     paid: tuple[Mechanism, ...] = ()
+    stopping: int = 0
 
     def __post_init__(self) -> None:
         if self.guarantee is Guarantee.DP:
-            Mechanism(self.noise_multiplier, self.sampling, self.steps)  # refuses what is not noise
+            self.event()  # refuses what is not noise
         elif self.noise_multiplier != 0:
             raise _refuse("noise_multiplier", "a run without a DP guarantee adds no noise")
         if self.rows < 1 or not 0 < self.sampling <= WHOLE or self.steps < 0:
             raise ConfigError(
                 "a plan needs rows, a sampling rate and steps", code="run.plan_invalid"
             )
+        if self.stopping and self.guarantee is not Guarantee.DP:
+            raise _refuse("search", "without a guarantee nothing is gained by a private search")
         if not math.isfinite(self.max_grad_norm) or self.max_grad_norm <= 0:
             raise _refuse("max_grad_norm", "must be a positive, finite number")
         if not self.steps and (self.paid or self.sampling != WHOLE):
@@ -483,6 +536,11 @@ class Plan:
     def sample_rate(self) -> float:
         """q, exact in a double."""
         return self.sampling / WHOLE
+
+    @property
+    def trials(self) -> float:
+        """How many trials are expected: 1 where nothing is searched."""
+        return WHOLE / self.stopping if self.stopping else 1.0
 
     @property
     def divisor(self) -> float:
@@ -502,6 +560,8 @@ class Plan:
     def event(self, steps: int | None = None) -> Mechanism:
         """What `steps` of this plan (all, if not given) cost, as the ledger records it.
 
+        A search costs what it costs as a whole, however far a trial of it came.
+
         Raises:
             ConfigError: `run.not_private`, the plan promises nothing that could be accounted.
         """
@@ -510,8 +570,9 @@ class Plan:
         return Mechanism(
             self.noise_multiplier,
             self.sampling,
-            self.steps if steps is None else steps,
+            self.steps if steps is None or self.stopping else steps,
             Purpose.TRAINING,
+            self.stopping,
         )
 
     def mechanisms(self, steps: int | None = None) -> tuple[Mechanism, ...]:
@@ -537,6 +598,17 @@ class Plan:
             "adjacency": self.adjacency,
             "unit": self.unit.value,
             "paid": [mechanism.as_dict() for mechanism in self.paid],
+            **(
+                {
+                    "search": {
+                        "distribution": "geometric",
+                        "stopping": self.stopping,
+                        "trials": exact(self.trials),
+                    }
+                }
+                if self.stopping
+                else {}
+            ),
         }
 
     @classmethod
@@ -557,12 +629,17 @@ class Plan:
                 adjacency=_text(stored["adjacency"]),
                 unit=Unit(stored["unit"]),
                 paid=tuple(Mechanism.from_dict(item) for item in stored["paid"]),
+                stopping=_integer(stored["search"]["stopping"]) if "search" in stored else 0,
             )
         except (KeyError, TypeError, ValueError):
             raise ConfigError("a stored plan cannot be read", code="run.plan_invalid") from None
         if plan.as_dict() != dict(stored):
             raise ConfigError("a stored plan contradicts itself", code="run.plan_invalid")
         return plan
+
+    def trial(self, max_grad_norm: float) -> Self:
+        """One trial of a search, as a plan: another clipping norm changes nothing of its cost."""
+        return replace(self, max_grad_norm=max_grad_norm)
 
     def with_steps(self, steps: int) -> Self:
         """The same plan, stopped after `steps`."""

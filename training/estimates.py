@@ -67,6 +67,7 @@ class Estimate:
         epsilon_left_after: what it would have left; below 0, the request does not fit.
         needs_approval: whether two people would have to approve it.
         steps, seconds, basis: the work, its expected time, and how that is known.
+        trials: how many times that work is expected to be done, by a search; 1 without one.
         memory: peak bytes beyond those of an idle worker.
         price: what an hour costs today.
     """
@@ -78,6 +79,7 @@ class Estimate:
     epsilon_left_after: float
     needs_approval: bool
     steps: int
+    trials: float
     seconds: float
     basis: Basis
     memory: int
@@ -104,6 +106,7 @@ class Estimate:
             "fits": self.fits,
             "needs_approval": self.needs_approval,
             "steps": self.steps,
+            "trials": decimal(self.trials, 3),
             "seconds": decimal(self.seconds, 1),
             "basis": self.basis.value,
             "memory_bytes": self.memory,
@@ -127,14 +130,18 @@ def estimate(judged: Judged) -> Estimate:
         epsilon_left_after=ledger.left_after(judged.budget, charges),
         needs_approval=waived or (over and judged.guarantee is Guarantee.DP),
         steps=prepared.plan.steps,
+        trials=prepared.plan.trials,
         seconds=seconds,
         basis=basis,
-        memory=memory(
-            rows=judged.version.rows,
-            columns=_columns(judged),
-            width=_width(judged),
-            config=prepared.config,
-            weights=_weights(judged),
+        memory=max(
+            memory(
+                rows=judged.version.rows,
+                columns=_columns(judged),
+                width=_width(judged),
+                config=config,
+                weights=_weights(judged, config),
+            )
+            for config in prepared.config.variants()
         ),
         price=costs.price_of(judged.queue),
     )
@@ -146,9 +153,8 @@ def parameters(config: TrainingConfig, width: int) -> int:
     return sum((below + 1) * above for below, above in pairwise(widths))
 
 
-def _weights(judged: Judged) -> int:
-    """Trained numbers of the network that a request asks for."""
-    config = judged.prepared.config
+def _weights(judged: Judged, config: TrainingConfig) -> int:
+    """Trained numbers of the network that a configuration asks for."""
     if config.model in _LINEAR:
         return parameters(config, _width(judged))
     if config.model is ModelKind.ENSEMBLE:
@@ -194,18 +200,24 @@ def _columns(judged: Judged) -> int:
 
 
 def _seconds(judged: Judged) -> tuple[float, Basis]:
-    before = _seconds_of_finished(judged)
+    plan, config = judged.prepared.plan, judged.prepared.config
+    before = _seconds_of_finished(judged) if config.search is None else None
     if before is not None:
         return before, Basis.FINISHED_RUNS
-    plan, config = judged.prepared.plan, judged.prepared.config
     cells = judged.version.rows * _columns(judged)
-    each = 2 if config.twin else 1
-    steps = plan.steps * seconds_a_step(plan, config, _spec(judged)) * each if plan.steps else 0.0
+    if not plan.steps:
+        return _FIXED_SECONDS + cells * _SECONDS_A_CELL, Basis.TIMED_HERE
+    # Each candidate is as likely as another, and each trial as long as its candidate takes.
+    each = [seconds_a_step(plan, one, _spec(judged)) for one in config.variants()]
+    steps = plan.steps * plan.trials * sum(each) / len(each) * (2 if config.twin else 1)
     return _FIXED_SECONDS + cells * _SECONDS_A_CELL + steps, Basis.TIMED_HERE
 
 
 def _seconds_of_finished(judged: Judged) -> float | None:
-    """By the newest run of the same shape that came through at its first attempt."""
+    """By the newest run of the same shape that came through at its first attempt.
+
+    Never by a search: how long one took follows from how many trials it had, which is not told.
+    """
     config, plan = judged.prepared.config, judged.prepared.plan
     efforts = Effort.objects.filter(
         run__state=RunState.FINISHED,
@@ -215,9 +227,10 @@ def _seconds_of_finished(judged: Judged) -> float | None:
     )
     shape = _shape(config.as_dict())
     for effort in efforts.select_related("run").order_by("-written_at")[:_LATEST]:
-        if _shape(effort.run.config_json()) == shape:
-            before = Plan.from_dict(effort.run.plan).steps
-            return effort.seconds * (plan.steps / before if before else 1)
+        before = effort.run.config_json()
+        if "search" not in before and _shape(before) == shape:
+            steps = Plan.from_dict(effort.run.plan).steps
+            return effort.seconds * (plan.steps / steps if steps else 1)
     return None
 
 

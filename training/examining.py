@@ -319,7 +319,12 @@ def engine_plan(plan: Plan) -> Plan:
     wanted = int(np.ceil(2 * _DRAWS / plan.sample_rate))
     rows = min(canaries.MOST, max(_CANARIES, wanted))
     return replace(
-        plan, rows=rows, steps=min(plan.steps, _CELLS // rows), paid=(), unit=Unit.RECORD
+        plan,
+        rows=rows,
+        steps=min(plan.steps, _CELLS // rows),
+        paid=(),
+        unit=Unit.RECORD,
+        stopping=0,  # one trial, where there were several
     )
 
 

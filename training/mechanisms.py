@@ -24,6 +24,7 @@ class Purpose(StrEnum):
     HISTOGRAM = "histogram"  # how many rows are in each bin of a boosted model
     EVALUATION = "evaluation"
     TWIN = "twin"  # marginals of a synthetic twin
+    SELECTION = "selection"  # by which figure a search tells its trials apart
     EXAMINATION = "examination"  # what a membership attack found, in public bins
 
 
@@ -42,12 +43,15 @@ class Mechanism:
         record.
         steps: how many releases.
         purpose: what they were for.
+        stopping: of a private search, the probability with which a trial of it is the last, as an
+            integer out of 2**32; the releases are then those of one trial. 0 for no search.
     """
 
     noise_multiplier: float
     sampling: int = WHOLE
     steps: int = 1
     purpose: Purpose = Purpose.TRAINING
+    stopping: int = 0
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.noise_multiplier) or self.noise_multiplier <= 0:
@@ -66,6 +70,12 @@ class Mechanism:
             raise ConfigError(
                 "a step count cannot be negative", code="run.steps_invalid", pointer="/steps"
             )
+        if not 0 <= self.stopping < WHOLE or (self.stopping and not self.steps):
+            raise ConfigError(
+                "a search stops with a probability below 1, and a trial of it does something",
+                code="run.search_invalid",
+                pointer="/search",
+            )
 
     @property
     def sample_rate(self) -> float:
@@ -79,6 +89,8 @@ class Mechanism:
             "sampling": self.sampling,
             "steps": self.steps,
             "purpose": self.purpose.value,
+            # What was written before there were searches reads as it always did.
+            **({"stopping": self.stopping} if self.stopping else {}),
         }
 
     @classmethod
@@ -94,6 +106,7 @@ class Mechanism:
                 sampling=int(str(stored["sampling"])),
                 steps=int(str(stored["steps"])),
                 purpose=Purpose(str(stored["purpose"])),
+                stopping=int(str(stored.get("stopping", 0))),
             )
         except (KeyError, ValueError):
             raise ConfigError("a stored mechanism cannot be read") from None

@@ -24,12 +24,9 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 from django.conf import settings
-from torch import nn
 
 from audit.canonical import digest
 from audit.errors import DomainError
@@ -58,19 +55,19 @@ from training.config import Guarantee, ModelKind, Plan, TrainingConfig
 from training.declarations import Declared
 from training.distributed import devices
 from training.distributed.devices import Place
-from training.distributed.jobs import Job
-from training.distributed.supervisor import Calls, train_in_ranks
+from training.distributed.supervisor import Calls
 from training.dpsgd import Progress, Snapshot, Trained
 from training.errors import EngineError, RunStateError
 from training.evaluation import Metrics, NoisyCounts, count, measure
 from training.features import FeatureSpec, column_of
-from training.inputs import ahead_of, inputs_of, network_of
-from training.learning import SHARED, learn
+from training.inputs import inputs_of
+from training.learning import Material, fit, probabilities
 from training.mechanisms import Mechanism, Purpose
 from training.models import Run, RunPoint, RunState
 from training.planning import check_unchanged, with_features
 from training.randomness import fresh_secret
 from training.reading import Rows, read
+from training.searching import Found, Searched, Trials, search
 from training.units import Units
 from training.unprotected import MeasuredTwin, Twin, measured, train_twin
 from training.write_ahead import write_ahead
@@ -175,6 +172,7 @@ class _Attempt:
         self.private = self.plan.guarantee is Guarantee.DP
         self.kept = Kept(fresh_secret())
         self.paid: tuple[Charge, ...] = ()  # by a worker that died
+        self.found: Found | None = None  # by a search
         self._taken_up = False
         self._kept_at = -math.inf
 
@@ -209,7 +207,10 @@ class _Attempt:
     def _learned(self, declared: Declared, rows: Rows) -> tuple[bytes, Sequence[Progress]]:
         """A trained model's artifact, and its curve."""
         spec = self._complete(declared, rows.counted)
-        trained = self._train(network_of(self.config, spec), spec, rows)
+        material = self._material(spec, rows)
+        trained = (
+            self._search(material, rows.held_out) if self.plan.stopping else self._train(material)
+        )
         if trained.stopped:
             raise _Cancelled
         stored_bytes = to_bytes(
@@ -266,11 +267,21 @@ class _Attempt:
         self._pay([Charge(paid) for paid in bought])
         return bought[0].noise_multiplier if self.private else _NO_NOISE
 
-    def _train(self, network: nn.Module, spec: FeatureSpec, rows: Rows) -> Trained:
+    def _material(self, spec: FeatureSpec, rows: Rows) -> Material:
+        """The training rows, encoded; a boosted model's numbers of rows are bought."""
         labels = torch.from_numpy(spec.encode_target(rows.train))
         usable = torch.isfinite(labels)  # the plan's public N still counts the others
-        features = ahead_of(network, inputs_of(self.config, spec, rows.train)[usable])
-        units = None if rows.owners is None else Units.of(rows.owners[usable.numpy()])
+        boosted = self.config.model is ModelKind.EBM
+        return Material(
+            spec,
+            inputs_of(self.config, spec, rows.train)[usable],
+            labels[usable],
+            None if rows.owners is None else Units.of(rows.owners[usable.numpy()]),
+            self._buy(Purpose.HISTOGRAM) if boosted else None,
+            self.kept.secret,
+        )
+
+    def _train(self, material: Material) -> Trained:
         done = self.kept.step
         for shown in () if self.kept.snapshot is None else self.kept.snapshot.curve:
             self._draw(shown)  # a worker may have died between keeping a block and showing it
@@ -287,45 +298,77 @@ class _Attempt:
             self.place.check()
             return self.lease.beat(stage="train", done=done)
 
-        if not self.place.here and self.config.model in SHARED:
-            job = Job(
-                plan=self.plan,
-                config=self.config,
-                secret=self.kept.secret,
-                spec=spec,
-                features=features,
-                labels=labels[usable],
-                units=units,
-                after=self.kept.snapshot,
-                paid=training_steps(self.paid),
-            )
-            calls = Calls(on_block, self._keep, on_progress, cancelled)
-            return train_in_ranks(job, self.place.ranks, calls)
-        boosted = self.config.model is ModelKind.EBM
-        return learn(
-            network,
-            features,
-            labels[usable],
-            plan=self.plan,
+        return fit(
+            material,
             config=self.config,
-            spec=spec,
-            histogram_noise=self._buy(Purpose.HISTOGRAM) if boosted else None,
+            plan=self.plan,
             secret=self.kept.secret,
-            units=units,
-            on_block=on_block,
-            on_kept=self._keep,
-            on_progress=on_progress,
-            cancelled=cancelled,
+            ranks=None if self.place.here else self.place.ranks,
+            calls=Calls(on_block, self._keep, on_progress, cancelled),
             after=self.kept.snapshot,
             paid=training_steps(self.paid),
         )
 
+    def _search(self, material: Material, held_out: pl.DataFrame) -> Trained:
+        """The best trial; from here on the run's configuration is that trial's.
+
+        The whole search is written ahead before the first trial begins, on both parts of the rows.
+        """
+        steps, score = self._reserved(Purpose.TRAINING), self._reserved(Purpose.SELECTION)
+        self._pay([steps, score])
+        before = self.kept.search or Searched()
+        self.kept = replace(self.kept, search=before)
+
+        def cancelled() -> bool:
+            self.place.check()
+            return self.lease.beat(stage="search")  # and not how far it is
+
+        best = search(
+            self.config,
+            self.plan,
+            self.kept.secret,
+            Trials(
+                material,
+                held_out=inputs_of(self.config, material.spec, held_out),
+                labels=material.spec.encode_target(held_out),
+                sigma=score.mechanism.noise_multiplier,
+                ranks=None if self.place.here else self.place.ranks,
+                cancelled=cancelled,
+                on_kept=self._keep,
+                on_trial=self._keep_trials,
+            ),
+            before=before,
+            after=self.kept.snapshot,
+        )
+        if best is None:
+            raise _Cancelled
+        if best.trained is None:
+            raise EngineError("the best trial came to nothing", code="search.nothing_usable")
+        self.found = Found(self.config, best.candidate, best.score, score.mechanism)
+        self.config = self.config.variant(best.candidate)
+        self.plan = self.plan.trial(self.config.max_grad_norm)
+        for shown in best.trained.curve:
+            self._draw(shown)
+        return best.trained
+
     def _keep(self, take: Callable[[], Snapshot]) -> None:
         """Replace the checkpoint, unless the last one is fresh."""
-        if time.monotonic() - self._kept_at >= settings.CHECKPOINT_SECONDS:
+        if self._is_due():
             self.kept = replace(self.kept, snapshot=take())
-            checkpoints.keep(self.run, self.kept, self.lease)
-            self._kept_at = time.monotonic()
+            self._store()
+
+    def _keep_trials(self, searched: Searched) -> None:
+        """Remember which trials are over: at once, for the next snapshot is of the trial after."""
+        self.kept = replace(self.kept, search=searched, snapshot=None)
+        if self._is_due():
+            self._store()
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._kept_at >= settings.CHECKPOINT_SECONDS
+
+    def _store(self) -> None:
+        checkpoints.keep(self.run, self.kept, self.lease)
+        self._kept_at = time.monotonic()
 
     def _draw(self, progress: Progress) -> None:
         """A point of the live curves, once. It was noised inside the charged mechanism."""
@@ -369,7 +412,7 @@ class _Attempt:
         self._pay([charge])
         read_rows = inputs_of(artifact.config, artifact.spec, rows)
         counts = count(
-            _probabilities(artifact, read_rows),
+            probabilities(artifact.network, read_rows),
             artifact.spec.encode_target(rows),
             {name: column_of(rows, name) for name in declared.groups},
             declared.groups,
@@ -399,8 +442,11 @@ class _Attempt:
         """What was reserved for the held-out rows."""
         if not self.private:
             return Charge(Mechanism(_NO_NOISE, purpose=Purpose.EVALUATION), Part.HELD_OUT)
+        return self._reserved(Purpose.EVALUATION)
+
+    def _reserved(self, purpose: Purpose) -> Charge:
         reserved = ledger.line(self.run).reserved
-        return next(charge for charge in reserved if charge.part is Part.HELD_OUT)
+        return next(charge for charge in reserved if charge.mechanism.purpose is purpose)
 
     def _made(
         self,
@@ -429,6 +475,7 @@ class _Attempt:
                 metrics=scored.metrics,
                 forms=scored.forms,
                 twin=scored.twin,
+                search=self.found,
             ),
             "run": {"id": str(self.run.id), "attempt": self.run.attempt},
             "barred_columns": dict(columns_of(version).barred),
@@ -481,14 +528,6 @@ def background_of(spec: FeatureSpec) -> dict[str, Any]:
         "origin": ORIGIN,
         "digest": digest({"features": list(spec.names), "rows": cells, "origin": ORIGIN}),
     }
-
-
-def _probabilities(artifact: Artifact, rows: torch.Tensor) -> npt.NDArray[np.float64]:
-    """(n,) scores of what the network reads of n rows."""
-    with torch.inference_mode():
-        logits = artifact.network(rows).squeeze(-1)
-        scores: npt.NDArray[np.float64] = torch.sigmoid(logits.double()).numpy()
-    return scores
 
 
 def _sealed(tenant: Tenant, stored_bytes: bytes) -> StoredObject:

@@ -51,6 +51,7 @@ CHOICES: Final = frozenset(
         "lora_alpha",
         "lora_layers",
         "members",
+        "search",
     }
 )
 _SMALLEST: Final = Decimal("0.000001")  # ε is kept with six places
@@ -147,7 +148,8 @@ def prepare(version: DatasetVersion, request: Request) -> Prepared:
         unit=request.unit,
         **read_fields({**usual, **request.chosen}),
     )
-    check_kind(config, declared.features)
+    for variant in config.variants():
+        check_kind(variant, declared.features)
     check_twin(config.twin, version)
     plan = make_plan(config, rows, before=_before(declared, config))
     return Prepared(config, plan, declared, barred)
@@ -279,7 +281,8 @@ def charges_of(plan: Plan) -> tuple[Charge, ...]:
     """All that an attempt may charge: bounds and steps on training rows, one release on the others.
 
     The evaluation spends no more than training at any order, so it adds nothing (`Part`). Where
-    nothing is trained it is all there is, and spends what was asked.
+    nothing is trained it is all there is, and spends what was asked. A search has scored its trials
+    on held-out rows: the evaluation takes what that leaves.
     """
     if plan.guarantee is not Guarantee.DP:
         return ()
@@ -289,11 +292,16 @@ def charges_of(plan: Plan) -> tuple[Charge, ...]:
     from training.accounting import (  # noqa: PLC0415  # loads torch: seconds
         evaluation_mechanism,
         rdp_of,
+        score_mechanism,
     )
 
+    room = rdp_of(plan)
+    scores = (score_mechanism(plan),) if plan.stopping else ()
+    room = tuple(a - b for a, b in zip(room, rdp_of(scores), strict=True))
     return (
         *(Charge(mechanism, Part.TRAIN) for mechanism in plan.mechanisms()),
-        Charge(evaluation_mechanism(rdp_of(plan)), Part.HELD_OUT),
+        *(Charge(mechanism, Part.HELD_OUT) for mechanism in scores),
+        Charge(evaluation_mechanism(room), Part.HELD_OUT),
     )
 
 

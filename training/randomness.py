@@ -135,6 +135,17 @@ class Secret:
         made = expand.derive(self._secret)
         return _Keystream(made[:SECRET_LENGTH], made[SECRET_LENGTH:], self.name)
 
+    def branch(self, label: str) -> "Secret":
+        """A secret of its own, for work with steps of its own: the same each time.
+
+        Raises:
+            RandomnessError: as `stream`.
+        """
+        if os.getpid() != self._process:
+            raise RandomnessError("a run's secret was carried across a fork")
+        expand = HKDFExpand(SHA256(), SECRET_LENGTH, f"portcullis/branch/1 {label}".encode())
+        return Secret(expand.derive(self._secret), self.name)
+
     def step(self, number: int) -> Source:
         """The coins and the noise of one training step, counted from 1."""
         return self.stream(f"step {number}")

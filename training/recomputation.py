@@ -17,6 +17,7 @@ from dp_accounting import (
     PoissonSampledDpEvent,
     SelfComposedDpEvent,
 )
+from dp_accounting.dp_event import RepeatAndSelectDpEvent
 from dp_accounting.rdp import RdpAccountant
 
 from audit.canonical import decimal
@@ -26,7 +27,10 @@ from training.renyi import ORDERS
 TOLERANCE: Final = 1e-6  # of ε: the two implementations evaluate the same formulas
 _EVERY_ROW: Final = 2**32
 
-Steps = Counter[tuple[str, str, int]]  # (part, noise multiplier as written, sampling) -> steps
+_GEOMETRIC: Final = 1  # shape of how many trials a search has
+
+# (part, noise multiplier as written, sampling, stopping, steps of a trial) -> steps, or searches
+Steps = Counter[tuple[str, str, int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,12 @@ def _steps(lines: Any) -> Steps:
     total: Steps = Counter()
     for line in lines:
         for item in line["mechanisms"]:
-            key = (str(item["part"]), str(item["noise_multiplier"]), int(item["sampling"]))
-            total[key] += max(0, int(item["steps"]))  # no line takes another back
+            what = str(item["part"]), str(item["noise_multiplier"]), int(item["sampling"])
+            steps = max(0, int(item["steps"]))  # no line takes another back
+            if stopping := int(item.get("stopping", 0)):
+                total[*what, stopping, steps] += 1  # a search is paid for whole
+            else:
+                total[*what, 0, 1] += steps
     return total
 
 
@@ -118,13 +126,16 @@ def _epsilon(steps: Steps, delta: Decimal) -> float:
     curves = []
     for part in {key[0] for key in steps}:
         accountant = RdpAccountant(ORDERS, NeighboringRelation.REPLACE_SPECIAL)
-        for (where, noise, sampling), count in steps.items():
+        for (where, noise, sampling, stopping, trial), count in steps.items():
             if where != part or not count:
                 continue
             event = GaussianDpEvent(float(noise))
             if sampling != _EVERY_ROW:
                 event = PoissonSampledDpEvent(sampling / _EVERY_ROW, event)
-            accountant.compose(SelfComposedDpEvent(event, count))
+            event = SelfComposedDpEvent(event, trial)
+            if stopping:
+                event = RepeatAndSelectDpEvent(event, _EVERY_ROW / stopping, _GEOMETRIC)
+            accountant.compose(event, count)
         curves.append([float(value) for value in accountant.rdp])
     if not any(any(curve) for curve in curves):
         return 0.0

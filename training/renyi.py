@@ -53,6 +53,33 @@ def apart(spends: Iterable[Sequence[float]]) -> tuple[float, ...]:
     return largest
 
 
+def repeated(spend: Sequence[float], stopping: float) -> tuple[float, ...]:
+    """Spend of the best of K trials, K geometric and kept to oneself, from the spend of one.
+
+    Papernot and Steinke (arXiv 2110.03620), Theorem 2, for η = 1: after each trial another follows
+    with probability 1 - γ, so K is at least 1 and γ⁻¹ in the mean. At order α, for any order α̂,
+
+        ε'(α) = ε(α) + 2 (1 - 1/α̂) ε(α̂) + 2 ln(1/γ) / α̂ + ln(1/γ) / (α - 1)
+
+    and no order costs more than a higher one. Everything that a trial lets out, but the best one's
+    result, must stay unknown: K too.
+
+    Args:
+        spend: of one trial, whichever candidate it draws.
+        stopping: γ, above 0 and below 1.
+    """
+    checked, longer = _checked(spend), math.log(1 / stopping)
+    same = min(
+        (1 - 1 / order) * rdp + longer / order for order, rdp in zip(ORDERS, checked, strict=True)
+    )
+    total = list[float]()
+    lowest = math.inf
+    for order, rdp in zip(reversed(ORDERS), reversed(checked), strict=True):
+        lowest = min(lowest, rdp + 2 * same + longer / (order - 1))
+        total.append(lowest)
+    return tuple(reversed(total))
+
+
 def check_delta(delta: float) -> float:
     """Return `delta`, or refuse what is not strictly between 0 and 1.
 

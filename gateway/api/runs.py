@@ -80,6 +80,7 @@ class EstimateShown(serializers.Serializer[Any]):
     fits = serializers.BooleanField()
     needs_approval = serializers.BooleanField()
     steps = serializers.IntegerField()
+    trials = serializers.CharField(help_text="How many are expected, of so many steps each.")
     seconds = serializers.CharField()
     basis = serializers.ChoiceField([basis.value for basis in Basis])
     memory_bytes = serializers.IntegerField()
@@ -122,7 +123,12 @@ class RunBody(Body):
     model = serializers.CharField(max_length=20, required=False)
     positive = serializers.CharField(max_length=100, required=False)
     guarantee = serializers.ChoiceField(Guarantee.choices, required=False)
-    config = serializers.DictField(required=False)
+    config = serializers.DictField(
+        required=False,
+        help_text="Fields of the training configuration. `search` chooses privately among "
+        'candidates: {"candidates": [{"learning_rate": 0.5}, …], "trials": 8}; `trials` is the '
+        "mean of a number that is never told.",
+    )
     queue = serializers.CharField(max_length=20, required=False)
 
 

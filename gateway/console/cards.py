@@ -52,12 +52,21 @@ class WithoutNoise:
 
 
 @dataclass(frozen=True)
+class Search:
+    """How a model was chosen among candidates, and what of that is told to nobody."""
+
+    lines: list[Line]
+    untold: str
+
+
+@dataclass(frozen=True)
 class Readable:
     """What of a card the page shows; what the card lacks is left out, never invented."""
 
     promise: str
     kind: str
     privacy: list[Line]
+    search: Search | None
     figures: list[Figure]
     groups: list[Group]
     forms: list[dict[str, Any]]
@@ -78,6 +87,7 @@ def readable(card: Mapping[str, Any]) -> Readable:
         promise=_promise(privacy),
         kind=words.word(words.MODELS, _mapping(card.get("model")).get("kind")),
         privacy=_privacy(privacy),
+        search=_search(_mapping(card.get("search"))),
         figures=_figures(evaluation),
         groups=_groups(evaluation),
         forms=_forms(_mapping(card.get("forms"))),
@@ -95,8 +105,30 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _promise(privacy: Mapping[str, Any]) -> str:
+    return _spoken(privacy.get("promise"))
+
+
+def _spoken(said: Any) -> str:
+    """What a card says in two languages, in the reader's."""
     language = "zh" if (get_language() or "").startswith("zh") else "en"
-    return str(_mapping(privacy.get("promise")).get(language, ""))
+    return str(_mapping(said).get(language, ""))
+
+
+def _search(told: Mapping[str, Any]) -> Search | None:
+    if not told:
+        return None
+    candidates = list(told.get("candidates") or [])
+    trials, score = _mapping(told.get("trials")), _mapping(told.get("score"))
+    chosen = candidates[int(told["chosen"]) - 1]
+    lines = [
+        Line(_("Candidates"), str(len(candidates))),
+        Line(_("Chosen"), ", ".join(f"{name} = {value}" for name, value in chosen.items())),
+        Line(_("Trials expected"), str(trials.get("mean", ""))),
+        Line(_("Number of trials"), str(trials.get("distribution", ""))),
+        Line(_("Score (noised, less is better)"), f"{score.get('value')} ± {score.get('noise')}"),
+        Line(_("Bound"), str(told.get("bound", ""))),
+    ]
+    return Search(lines, _spoken(told.get("untold")))
 
 
 def _privacy(privacy: Mapping[str, Any]) -> list[Line]:
@@ -107,6 +139,7 @@ def _privacy(privacy: Mapping[str, Any]) -> list[Line]:
         (_("ε of the release on held-out rows"), "epsilon_release"),
         ("δ", "delta"),
         (_("Accountant"), "accountant"),
+        (_("Privacy loss distribution"), "without_pld"),
         (_("Noise multiplier σ"), "noise_multiplier"),
         (_("Sample rate q"), "sample_rate"),
         (_("Clipping norm C"), "max_grad_norm"),

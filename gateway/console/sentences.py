@@ -252,6 +252,11 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.twin_not_public": _(
         "A twin is trained without noise, so no ε covers it: only on rows declared public."
     ),
+    "run.search_invalid": _(
+        "A search has 2 to 32 candidates, an expected number of 2 to 64 trials, and ε-DP."
+    ),
+    "search.field_fixed": _("All candidates of a search have this field in common."),
+    "search.nothing_usable": _("The best trial of the search came to nothing."),
     "run.forms_invalid": _("There is no such form of a model, or it is named twice."),
     "run.not_trained_here": _("This model version was not trained here."),
     "run.not_sealed": _("There is no sealed version of this dataset to train on."),

@@ -97,6 +97,7 @@ STAGES: Final[Words] = {
     "merge": _("sealing"),
     "train": _("training"),
     "twin": _("training without noise"),
+    "search": _("searching"),
     "evaluate": _("evaluating"),
 }
 

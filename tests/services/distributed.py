@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+import torch
 from django.conf import settings as configured
 from django.db import connections, transaction
 from pytest_django.fixtures import Settings
@@ -24,13 +26,18 @@ from gateway.settings.env import BASE_DIR
 from governance import leases
 from governance.models import Job
 from governance.scoping import across_tenants, tenant_scope
+from governance.vault import open_object
 from tests.factories.people import House, make_house
-from tests.factories.training import ask, make_version
+from tests.factories.training import SMALL, ask, make_version
 from training import ledger, pipeline
 from training.actions.runs import cancel_run, retry_run
+from training.artifacts import from_bytes
 from training.distributed import devices, supervisor
+from training.mechanisms import WHOLE
 from training.models import Checkpoint, DeviceLease, ModelVersion, Run, RunState
+from training.randomness import Secret, seeded_secret
 from training.recomputation import recompute
+from training.searching import pick, trials
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Moment = Callable[[supervisor._Supervision], None]
@@ -102,6 +109,40 @@ def test_a_run_in_two_processes_is_the_run_in_one(house: House, settings: Settin
     pipeline.work(job_of(run).pk)  # the message comes again
     assert AuditEntry.objects.count() == before
     assert account(run, 1).steps == 45
+
+
+def test_a_search_in_two_processes_makes_the_same_trials(
+    house: House, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    """A trial that diverges in the ranks is the worst there as well, and no error."""
+    secrets = (seeded_secret(seed, allow_seeded=True) for seed in count())
+    seen = next(one for one in secrets if _draws(one) == [0, 1])
+    monkeypatch.setattr(pipeline, "fresh_secret", lambda: seen)
+    version = make_version(house)
+    among = [{"learning_rate": "1e38"}, {"momentum": 0.5}]
+    states = []
+    for processes in (1, 2):
+        settings.TRAINING_PROCESSES = processes
+        config = {**SMALL, "search": {"candidates": among, "trials": 4}}
+        run = ask(house, version, config=config, name=f"in-{processes}")
+        pipeline.work(job_of(run).pk)
+        assert (fresh(run).state, fresh(run).error_code) == (RunState.FINISHED, "")
+        assert [len(line) for line in (account(run, 1).reserved, account(run, 1).ahead)] == [3, 3]
+        with tenant_scope(house.id):
+            made = ModelVersion.objects.get(run=run)
+            assert made.card["search"]["chosen"] == 2
+            with open_object(made.artifact) as file:
+                states.append(from_bytes(file.read()).network.state_dict())
+    for name, value in states[0].items():
+        assert torch.allclose(value, states[1][name], atol=1e-5)
+
+
+def _draws(secret: Secret) -> list[int]:
+    """Which of two candidates each trial of a search draws, of four in the mean."""
+    return [
+        pick(secret.branch(f"trial {number}").stream("candidate"), 2)
+        for number in range(1, trials(secret, WHOLE // 4) + 1)
+    ]
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -69,6 +69,27 @@ def train(argument: str) -> int:
     return 0
 
 
+def search(argument: str) -> int:
+    """`job:moment:seed`: carry a search out with a known secret, and be killed at that moment."""
+    job, moment, seed = argument.split(":")
+    from training import checkpoints, clipping, pipeline
+    from training.randomness import seeded_secret
+
+    setattr(  # noqa: B010  # a type checker would object
+        pipeline, "fresh_secret", lambda: seeded_secret(int(seed), allow_seeded=True)
+    )
+    owner, name, times = {
+        "secret": (checkpoints, "keep", 1),
+        "ahead": (pipeline, "write_ahead", 1),
+        "step": (clipping.ClosedForm, "sum", 70),  # in the second of three trials
+        "trial": (pipeline._Attempt, "_keep_trials", 2),
+        "sealed": (pipeline, "_sealed", 1),
+    }[moment]
+    setattr(owner, name, dying(getattr(owner, name), times))
+    pipeline.work(UUID(job))
+    return 0
+
+
 def examine(argument: str) -> int:
     """`job:moment`: carry an examination out and be killed at that moment."""
     job, moment = argument.split(":")
@@ -91,4 +112,4 @@ def prepare() -> None:
 
 
 if __name__ == "__main__":
-    fork_each({"reserve": reserve, "train": train, "examine": examine}, prepare)
+    fork_each({"reserve": reserve, "train": train, "search": search, "examine": examine}, prepare)

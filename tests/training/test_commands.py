@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from audit.canonical import decimal
 from audit.models import AuditEntry
 from governance import leases
 from governance.models import Job
@@ -153,13 +154,25 @@ def test_cancel_and_retry(house: House) -> None:
     assert (code, shown["code"]) == (2, "not_found")
 
 
+def test_a_search_is_asked_for_by_its_candidates(house: House) -> None:
+    make_version(house)
+    candidates: list[dict[str, float]] = [{"learning_rate": 0.1}, {"learning_rate": 0.4}]
+    asked = {"candidates": candidates, "trials": 3}
+    code, said = train("--estimate", "--config", json.dumps({**SMALL, "search": asked}))
+    assert (code, said["steps"], said["trials"]) == (0, 45, decimal(3.0, 3))
+    candidates[1] = {"steps": 10}
+    code, said = train("--estimate", "--config", json.dumps({**SMALL, "search": asked}))
+    assert (code, said["code"]) == (2, "search.field_fixed")
+    assert said["pointer"] == "/search/candidates/1/steps"
+
+
 def test_an_estimate_is_printed_and_nothing_is_asked_for(house: House) -> None:
     make_version(house)
     code, said = train("--estimate")
     assert code == 0
     assert set(said) == {
         "guarantee", "epsilon_asked", "delta", "epsilon_left", "epsilon_left_after", "fits",
-        "needs_approval", "steps", "seconds", "basis", "memory_bytes", "cost", "currency",
+        "needs_approval", "steps", "trials", "seconds", "basis", "memory_bytes", "cost", "currency",
     }  # fmt: skip
     assert (said["steps"], said["fits"], said["basis"]) == (45, True, "timed_here")
     with tenant_scope(house.id):

@@ -86,6 +86,8 @@ def begin_run(
         max_grad_norm=decimal(plan.max_grad_norm),
         noise_source=noise_source,
         queue=run.queue,
+        # How many are expected: how many there are nobody may know.
+        **({"trials": decimal(plan.trials)} if plan.stopping else {}),
     )
     return run
 
@@ -99,7 +101,7 @@ class Made:
     background_digest: str
     card: dict[str, Any]
     card_digest: str
-    epsilon_pld: float | None  # None without a DP guarantee
+    epsilon_pld: float | None  # None without a DP guarantee, and of a search
     auroc: float
 
 
@@ -141,9 +143,10 @@ def finish_run(
         delta = float(run.version.dataset.budget.delta)
         figures = {
             "epsilon": decimal(ledger.spent_by(run, delta)),
-            "epsilon_pld": decimal(made.epsilon_pld or 0.0),
             "delta": exact(delta),
         }
+        if made.epsilon_pld is not None:
+            figures["epsilon_pld"] = decimal(made.epsilon_pld)
     record.facts(
         attempt=run.attempt,
         steps=ledger.line(run).steps,
