@@ -20,8 +20,9 @@ def told(run: Run) -> dict[str, Any]:
 
     Keys: run, model, version (None until it finished), state, priority, attempt, guarantee,
     proposal (None unless it waits for approval), epsilon_asked, epsilon_spent (this attempt alone),
-    epsilon_left and epsilon_spent_dataset (the dataset's budget now), delta, steps, auroc, seconds
-    and cost (of all attempts until now; cost by currency), error.
+    epsilon_left and epsilon_spent_dataset (the dataset's budget now), delta, steps, auroc (None
+    also where the card says that it is not measurable), seconds and cost (of all attempts until
+    now; cost by currency), error.
     """
     budget = Budget.objects.filter(dataset_id=run.version.dataset_id).first()
     version = ModelVersion.objects.filter(run=run).first()
@@ -36,7 +37,7 @@ def told(run: Run) -> dict[str, Any]:
         "proposal": _waits_for(run),
         "epsilon_asked": f"{run.epsilon:f}",
         "steps": ledger.line(run).steps,
-        "auroc": None if version is None else version.card["evaluation"]["auroc"]["value"],
+        "auroc": None if version is None else _auroc(version),
         "error": run.error_code or None,
         **costs.taken(run).as_dict(),
     }
@@ -52,6 +53,11 @@ def told(run: Run) -> dict[str, Any]:
             "delta": shown.as_dict()["delta"],
         }
     return result
+
+
+def _auroc(version: ModelVersion) -> str | None:
+    figure = version.card["evaluation"]["auroc"]
+    return None if figure is None else str(figure["value"])
 
 
 def _share(value: float | None) -> str:

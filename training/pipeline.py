@@ -61,7 +61,7 @@ from training.distributed.jobs import Job
 from training.distributed.supervisor import Calls, train_in_ranks
 from training.dpsgd import Progress, Snapshot, Trained
 from training.errors import EngineError, RunStateError
-from training.evaluation import Metrics, NoisyCounts, count, measure
+from training.evaluation import Metrics, NoisyCounts, check_classes, count, measure
 from training.features import FeatureSpec, column_of
 from training.inputs import ahead_of, inputs_of, network_of
 from training.learning import SHARED, learn
@@ -257,6 +257,8 @@ class _Attempt:
     def _train(self, network: nn.Module, spec: FeatureSpec, rows: Rows) -> Trained:
         labels = torch.from_numpy(spec.encode_target(rows.train))
         usable = torch.isfinite(labels)  # the plan's public N still counts the others
+        if not self.private:
+            check_classes(labels[usable].numpy())
         features = ahead_of(network, inputs_of(self.config, spec, rows.train)[usable])
         units = None if rows.owners is None else Units.of(rows.owners[usable.numpy()])
         done = self.kept.step
@@ -407,7 +409,7 @@ class _Attempt:
             card=card,
             card_digest=digest(card),
             epsilon_pld=None if figure is None else float(figure),
-            auroc=scored.metrics.auroc.value,
+            auroc=None if (auroc := scored.metrics.auroc) is None else auroc.value,
         )
 
     def _finish(self, made: Made) -> None:

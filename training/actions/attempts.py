@@ -100,7 +100,7 @@ class Made:
     card: dict[str, Any]
     card_digest: str
     epsilon_pld: float | None  # None without a DP guarantee
-    auroc: float
+    auroc: float | None  # None where it is not measurable
 
 
 @action(Event.RUN_FINISHED, requires=Permission.RUN_FINISH)
@@ -148,8 +148,8 @@ def finish_run(
         guarantee=run.guarantee,
         model=version.reference,
         artifact=made.artifact_digest,
-        auroc=decimal(made.auroc),
         **costs.facts(effort),
+        **({} if made.auroc is None else {"auroc": decimal(made.auroc)}),
         **figures,
     )
     return version

@@ -12,6 +12,7 @@ from governance.permissions import Role
 from governance.scoping import across_tenants, tenant_scope
 from tests.factories.console import STAFF, World
 from tests.factories.people import bind, make_tenant
+from training.cards import TOO_FEW
 from training.models import ModelVersion, Run, RunPoint
 
 
@@ -89,6 +90,27 @@ def test_a_card_is_read_in_the_readers_language(world: World) -> None:
     assert "0.8412" in english
     chinese = client.get(world.pages()["model"], headers={"accept-language": "zh-CN"})
     assert "一个承诺。" in chinese.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", "not measurable: too few of one class"), ("zh-CN", "无法度量：某一类别的记录过少")],
+)
+def test_a_figure_that_the_card_lacks_says_why(world: World, language: str, said: str) -> None:
+    figures = ("auroc", "impact_ratio", "four_fifths", "odds_difference", "equalized_odds")
+    group = {**dict.fromkeys(figures[1:]), "values": {"f": {"size": 120, "selection_rate": None}}}
+    evaluation = {
+        "auroc": None,
+        "not_measured": dict.fromkeys(figures, TOO_FEW),
+        "groups": {"sex": group},
+    }
+    with across_tenants(reason="a test prepares"):
+        ModelVersion.objects.filter(pk=world.fresh.pk).update(card={"evaluation": evaluation})
+    client = world.client("auditor")
+    page = client.get(world.pages()["model"], headers={"accept-language": language})
+    assert page.content.decode().count(said) == 2  # AUROC, and the groups
+    listed = client.get("/admin/training/modelversion/", headers={"accept-language": language})
+    assert listed.status_code == 200
 
 
 @pytest.mark.parametrize("who", [*STAFF, "customer"])
