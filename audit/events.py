@@ -404,6 +404,10 @@ class Event(Enum):
             "currency": Fact.CODE,
         },
     )
+    RUN_CHECKPOINT_REMOVED = (
+        "run.checkpoint_removed",
+        {"attempt": Fact.NUMBER, "step": Fact.NUMBER, "state": Fact.CODE, "code": Fact.CODE},
+    )
     RUN_CANCELLED = "run.cancel_asked", {"state": Fact.CODE}
     RUN_RETRIED = (
         "run.retried",

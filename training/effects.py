@@ -20,6 +20,7 @@ from training.errors import ModelStateError
 from training.models import Budget, ModelState, ModelVersion, Run, RunState
 
 WATCH_EVERY: Final = 600.0  # seconds between two looks at what is served
+CHECKPOINTS_EVERY: Final = 3600.0  # and at what is kept of stopped runs
 
 
 def register() -> None:
@@ -31,6 +32,7 @@ def register() -> None:
     approvals.register_effect(ProposalKind.MODEL_RETRAINING, approvals.Effect(apply=_retrain))
     approvals.register_effect(ProposalKind.MODEL_ROLLBACK, approvals.Effect(apply=_roll_back))
     rounds.register_round("watched", WATCH_EVERY, _watch)
+    rounds.register_round("checkpoints", CHECKPOINTS_EVERY, _remove_checkpoints)
     leases.register_job(TRAIN, leases.Work(send=_send, run=_work, at_once=_runs_per_tenant))
     leases.register_job(EXAMINE, leases.Work(send=_send_examination, run=_examine))
 
@@ -71,6 +73,12 @@ def _watch() -> int:
     from training.watcher import look_at_all  # noqa: PLC0415  # see above
 
     return sum(look_at_all().values())
+
+
+def _remove_checkpoints() -> int:
+    from training.keeper import remove_what_is_over  # noqa: PLC0415 - not needed to start up
+
+    return remove_what_is_over()
 
 
 def _start_run(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:

@@ -36,10 +36,10 @@ from training.actions.runs import (
 )
 from training.admission import approval_needed
 from training.estimates import Estimate, estimate
+from training.keeping import kept_of
 from training.models import (
     Budget,
     BudgetEntry,
-    Checkpoint,
     Guarantee,
     Priority,
     Run,
@@ -119,7 +119,7 @@ class Runs(Section):
             "decision": None if proposal is None else decision_on(proposal, person(request)),
             "model_version": getattr(row, "model_version", None),
             "may_cancel": row.state in _OPEN and sees(request, Permission.RUN_CANCEL),
-            "kept_step": _kept_step(row),
+            "kept": kept_of(row) if row.state in ENDED else None,
             "may_retry": row.state in ENDED and sees(request, Permission.RUN_REQUEST),
             "taken": costs.taken(row),
             "efforts": {effort.attempt: effort for effort in row.efforts.all()},
@@ -248,12 +248,6 @@ def _charts(run: Run, points: list[RunPoint], steps: int) -> list[Curve]:
         if chart is not None:
             found.append(Curve(caption, chart))
     return found
-
-
-def _kept_step(run: Run) -> int | None:
-    """The step that a new attempt goes on from; None where it begins anew."""
-    kept = Checkpoint.objects.filter(run=run, since=run.since).first()
-    return None if kept is None else kept.step
 
 
 def _offered(request: HttpRequest) -> dict[str, list[tuple[str, str]]]:

@@ -221,6 +221,7 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.guarantee_invalid": _("There is no such guarantee."),
     "run.noise_invalid": _("No usable noise level follows from this request."),
     "run.no_curves": _("This run has no curve yet."),
+    "run.goes_on": _("What is kept of this run is still needed."),
     "run.one_class": _(
         "The usable rows do not hold both labels of the target: there is nothing to learn."
     ),

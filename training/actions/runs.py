@@ -29,6 +29,7 @@ from training.admission import (
     check_purpose,
     check_quality,
     end,
+    forget,
     locked,
 )
 from training.asking import Judged, judge, one_of
@@ -262,6 +263,7 @@ def retry_run(record: Record, actor: UserActor, run: Run) -> Run:
     run.attempt += 1
     if kept is None:
         run.since = run.attempt
+        forget(run)  # of attempts that nothing goes on from
     run.started_at = run.ended_at = None
     run.error_code = ""
     run.save(update_fields=["attempt", "since", "started_at", "ended_at", "error_code"])
