@@ -320,6 +320,10 @@ class Event(Enum):
         "dataset.twin_stopped",
         {"run": Fact.REFERENCE, "version": Fact.REFERENCE, "epsilon": Fact.DECIMAL},
     )
+    TWIN_LOST = (
+        "dataset.twin_lost",
+        {"run": Fact.REFERENCE, "version": Fact.REFERENCE, "epsilon": Fact.DECIMAL},
+    )
     REVEAL_PROPOSED = (
         "token.reveal_proposed",
         {"proposal": Fact.REFERENCE, "reason": Fact.CODE, "tokens": Fact.NUMBER},
