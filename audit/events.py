@@ -463,6 +463,10 @@ class Event(Enum):
             "epsilon": Fact.DECIMAL,
         },
     )
+    EXAMINATION_CANCELLED = (
+        "examination.cancelled",
+        {"model": Fact.REFERENCE, "run": Fact.REFERENCE, "epsilon": Fact.DECIMAL},
+    )
     WINDOW_CLOSED = (
         "model.window_closed",
         {

@@ -4,18 +4,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from gateway.bindings import scoped_read
+from gateway.bindings import binds_action, scoped_read
 from gateway.console import words
-from gateway.console.access import sees
+from gateway.console.access import person, sees
 from gateway.console.sections import Section
 from gateway.console.sentences import sentence
 from governance.models import Job
 from governance.permissions import Permission
+from training.actions.examinations import cancel_examination
 from training.examination import SHOWS, Examination, ExaminationKind, ExaminationState
 
 BOUNDS: Final[words.Words] = {
@@ -70,6 +73,10 @@ class Examinations(Section):
     search_fields = ("version__model__slug",)
     ordering = ("-created_at",)
 
+    def doors(self) -> list[URLPattern]:
+        """Cancel."""
+        return [self.button("<str:object_id>/cancel/", self.cancel, "cancel")]
+
     @display(description=_("model"), ordering="version__model__slug")
     def shown_name(self, row: Examination) -> str:
         """The model version."""
@@ -99,6 +106,8 @@ class Examinations(Section):
             "heading": str(row.version),
             "state_label": ExaminationState(row.state).label,
             "refresh": row.state == ExaminationState.QUEUED,
+            "may_cancel": row.state == ExaminationState.QUEUED
+            and sees(request, Permission.EXAMINATION_REQUEST),
             "error_sentence": sentence(row.error_code) if row.error_code else "",
             "sees_run": sees(request, Permission.RUN_VIEW),
             "job": job,
@@ -108,6 +117,17 @@ class Examinations(Section):
             "objections": [words.word(OBJECTIONS, name) for name in figures.get("objections", [])],
             "parts": [_part(kind, figures.get(kind, {})) for kind in row.kinds],
         }
+
+    @binds_action(cancel_examination)
+    def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """End it without figures."""
+        made: Examination = self.one(request, object_id)
+        return self.act(
+            request,
+            made,
+            lambda: cancel_examination(person(request), made),
+            gettext("The examination is cancelled."),
+        )
 
 
 def kinds_in_words(row: Examination) -> str:

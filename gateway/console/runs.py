@@ -118,9 +118,13 @@ class Runs(Section):
             "job": Job.objects.filter(subject=row.reference).order_by("-created_at").first(),
             "decision": None if proposal is None else decision_on(proposal, person(request)),
             "model_version": getattr(row, "model_version", None),
-            "may_cancel": row.state in _OPEN and sees(request, Permission.RUN_CANCEL),
+            "may_cancel": row.state in _OPEN
+            and bool(row.target)
+            and sees(request, Permission.RUN_CANCEL),
             "kept": kept_of(row) if row.state in ENDED else None,
-            "may_retry": row.state in ENDED and sees(request, Permission.RUN_REQUEST),
+            "may_retry": row.state in ENDED
+            and bool(row.target)
+            and sees(request, Permission.RUN_REQUEST),
             "taken": costs.taken(row),
             "efforts": {effort.attempt: effort for effort in row.efforts.all()},
             "priority_form": PriorityForm(initial={"priority": row.priority})

@@ -227,6 +227,8 @@ SENTENCES: Final[dict[str, Promise]] = {
     ),
     "run.not_public": _("This dataset was not declared public."),
     "feature.pixels": _("A CNN reads as many pixel columns as its image has, and nothing else."),
+    "examination.cancelled": _("The examination was cancelled."),
+    "run.not_trained": _("This account ends with what it was opened for; nothing trains in it."),
     "examination.no_engine": _("A boosted model was not trained by the loop that canaries audit."),
     "feature.not_binned": _("A boosted model cannot read an encoded text."),
     "run.image_invalid": _("An image has channels, height and width within the limits."),

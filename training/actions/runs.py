@@ -218,10 +218,13 @@ def cancel_run(record: Record, actor: UserActor, run: Run) -> Run:
     A worker stops before its next block of steps; what it wrote ahead stays charged.
 
     Raises:
-        RunStateError: it has ended.
+        RunStateError: it has ended; or it trains nothing (`run.not_trained`): the account of an
+            examination or of a synthetic twin ends with that.
     """
     del actor
     run = locked(run, RunState.AWAITING_APPROVAL, RunState.QUEUED, RunState.RUNNING)
+    if not run.target:
+        raise RunStateError("nothing trains in this run", code="run.not_trained")
     if run.state == RunState.AWAITING_APPROVAL:
         _withdraw(run)
         end(run, RunState.CANCELLED)

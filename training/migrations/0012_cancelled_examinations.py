@@ -1,0 +1,25 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("training", "0008_devices"),
+    ]
+
+    operations = [
+        migrations.AlterField(
+            model_name="examination",
+            name="state",
+            field=models.CharField(
+                choices=[
+                    ("queued", "queued"),
+                    ("finished", "finished"),
+                    ("failed", "failed"),
+                    ("cancelled", "cancelled"),
+                ],
+                default="queued",
+                max_length=20,
+                verbose_name="state",
+            ),
+        ),
+    ]
