@@ -7,6 +7,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(
+            name="devicelease",
+            options={"verbose_name": "device", "verbose_name_plural": "devices"},
+        ),
         migrations.AlterField(
             model_name="examination",
             name="state",

@@ -23,6 +23,7 @@ SECTIONS = {
     "training/budget": {"steward", "officer", "engineer", "owner", "auditor", "customer"},
     "training/modelversion": {*STAFF, "customer"},
     "training/examination": {"steward", "officer", "engineer", "owner", "auditor", "customer"},
+    "training/devicelease": {"engineer", "owner", "platform", "customer"},
     "gateway/license": {"officer", "owner", "platform", "auditor", "customer"},
     "gateway/apikey": {"officer", "owner", "platform", "auditor", "customer"},
     "audit/auditentry": {"officer", "owner", "auditor", "customer"},
