@@ -1,6 +1,7 @@
 """Examinations: models attacked by their own house, and what each figure can show."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin
@@ -113,6 +114,7 @@ class Examinations(Section):
             "job": job,
             "kinds": kinds_in_words(row),
             "claim": figures.get("claim"),
+            "claim_delta": _delta(figures),
             "finished": bool(figures),
             "objections": [words.word(OBJECTIONS, name) for name in figures.get("objections", [])],
             "parts": [_part(kind, figures.get(kind, {})) for kind in row.kinds],
@@ -128,6 +130,12 @@ class Examinations(Section):
             lambda: cancel_examination(person(request), made),
             gettext("The examination is cancelled."),
         )
+
+
+def _delta(figures: dict[str, Any]) -> str:
+    """The claimed δ without its zeros; "" where nothing is claimed."""
+    claim = figures.get("claim")
+    return f"{Decimal(claim['delta']).normalize():f}" if claim else ""
 
 
 def kinds_in_words(row: Examination) -> str:

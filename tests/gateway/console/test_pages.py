@@ -156,3 +156,20 @@ def test_who_serves_two_tenants_chooses(world: World) -> None:
     assert client.post("/admin/tenant/", {"tenant": "rival"}).status_code == 404
     client.post("/admin/tenant/", {"tenant": "house"})
     assert client.get(world.pages()["dataset"]).status_code == 200
+
+
+def test_a_statement_names_the_guarantee_in_the_readers_language(world: World) -> None:
+    client, address = world.client("engineer"), world.pages()["budget"]
+    assert "differentially private" in client.get(address).content.decode()
+    chinese = client.get(address, headers={"accept-language": "zh-CN"}).content.decode()
+    assert "差分隐私" in chinese
+    assert "账目未结" in chinese
+    assert "pc-columns" not in chinese  # no form stands beside it: the table has the page's width
+    assert "pc-columns" in world.client("steward").get(address).content.decode()
+
+
+def test_a_released_version_is_said_to_be_released_in_chinese(world: World) -> None:
+    with across_tenants(reason="a test prepares"):
+        ModelVersion.objects.filter(pk=world.fresh.pk).update(state="released")
+    page = world.client("auditor").get(world.pages()["model"], headers={"accept-language": "zh-CN"})
+    assert "已发布</span>" in page.content.decode()
