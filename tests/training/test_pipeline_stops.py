@@ -49,7 +49,7 @@ def test_without_the_encoder_a_run_says_so_and_costs_nothing(
         assert ledger.statement(version.dataset.budget).spent == 0
 
 
-def testcancelled_at_work_it_stops_and_costs_what_it_wrote(
+def test_cancelled_at_work_it_stops_and_costs_what_it_wrote(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ask(house, make_version(house))
