@@ -35,6 +35,7 @@ def seen(house: House, who: str) -> list[tuple[int, Use, bool]]:
     with tenant_scope(house.id):
         found = occupancy(getattr(house, who))
     assert len({one.host for one in found}) <= 1
+    assert all((one.job is None) is (one.run is None) for one in found)
     return [(one.number, one.use, one.run is not None) for one in found]
 
 
