@@ -320,6 +320,10 @@ class Event(Enum):
         "dataset.twin_stopped",
         {"run": Fact.REFERENCE, "version": Fact.REFERENCE, "epsilon": Fact.DECIMAL},
     )
+    TWIN_LOST = (
+        "dataset.twin_lost",
+        {"run": Fact.REFERENCE, "version": Fact.REFERENCE, "epsilon": Fact.DECIMAL},
+    )
     REVEAL_PROPOSED = (
         "token.reveal_proposed",
         {"proposal": Fact.REFERENCE, "reason": Fact.CODE, "tokens": Fact.NUMBER},
@@ -405,6 +409,10 @@ class Event(Enum):
             "currency": Fact.CODE,
         },
     )
+    RUN_CHECKPOINT_REMOVED = (
+        "run.checkpoint_removed",
+        {"attempt": Fact.NUMBER, "step": Fact.NUMBER, "state": Fact.CODE, "code": Fact.CODE},
+    )
     RUN_CANCELLED = "run.cancel_asked", {"state": Fact.CODE}
     RUN_RETRIED = (
         "run.retried",
@@ -456,6 +464,10 @@ class Event(Enum):
             "run": Fact.REFERENCE,
             "epsilon": Fact.DECIMAL,
         },
+    )
+    EXAMINATION_CANCELLED = (
+        "examination.cancelled",
+        {"model": Fact.REFERENCE, "run": Fact.REFERENCE, "epsilon": Fact.DECIMAL},
     )
     WINDOW_CLOSED = (
         "model.window_closed",

@@ -3,6 +3,7 @@
 from gateway.console import (
     budgets,
     datasets,
+    devices,
     entries,
     examinations,
     fetches,
@@ -18,6 +19,6 @@ from gateway.console import (
 )
 
 __all__ = [
-    "budgets", "datasets", "entries", "examinations", "fetches", "licenses", "measurements",
-    "models", "people", "proposals", "quality", "releases", "rules", "runs",
+    "budgets", "datasets", "devices", "entries", "examinations", "fetches", "licenses",
+    "measurements", "models", "people", "proposals", "quality", "releases", "rules", "runs",
 ]  # fmt: skip

@@ -44,6 +44,7 @@ class Permission(StrEnum):
     DATASET_VIEW = "dataset:view"
     DETECTOR_MEASURE = "detector:measure"
     DETECTOR_VIEW = "detector:view"
+    DEVICE_VIEW = "device:view"
     EXAMINATION_FINISH = "examination:finish"
     EXAMINATION_REQUEST = "examination:request"
     EXAMINATION_VIEW = "examination:view"
@@ -107,6 +108,8 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.DATASET_VIEW: frozenset({_S, _O, _E, _A, _T}),
     Permission.DETECTOR_MEASURE: frozenset({_S, _P}),
     Permission.DETECTOR_VIEW: frozenset({_S, _O, _E, _A, _T, _P}),
+    # How busy the machines are; what has a device is told within one's own tenant.
+    Permission.DEVICE_VIEW: frozenset({_E, _T, _P}),
     Permission.EXAMINATION_FINISH: frozenset(),  # the examining worker's alone
     # Who trains, and who answers for what is promised; an auditor reads, and spends nothing.
     Permission.EXAMINATION_REQUEST: frozenset({_O, _E}),

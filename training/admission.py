@@ -141,7 +141,16 @@ def forget(run: Run) -> None:
     stored = row.stored
     row.delete()
     StoredObject.objects.filter(pk=stored.pk).delete()
-    transaction.on_commit(lambda: discard(stored))
+    # Robust: whoever ended the run has ended it, also where the storage does not answer now.
+    transaction.on_commit(lambda: discard(stored), robust=True)
+
+
+def start_anew(run: Run) -> None:
+    """Let a run's newest attempt, or its next, begin at its first step: nothing is kept of it."""
+    forget(run)
+    if run.state == RunState.AWAITING_APPROVAL:  # it was to go on once it is approved
+        run.since = run.attempt
+        run.save(update_fields=["since"])
 
 
 def end(run: Run, state: RunState, code: str = "") -> None:

@@ -32,6 +32,7 @@ from training.units import Unit
 from training.unprotected import MeasuredTwin
 
 FORMAT: Final = "portcullis/card/1"
+TOO_FEW: Final = "not measurable: too few of one class"
 _LANGUAGES: Final = ("en", "zh")
 _WHO: Final = {Unit.RECORD: "record", Unit.SUBJECT: "person"}
 _PROTECTED: Final = {
@@ -268,13 +269,19 @@ def _forms(
                 "rows_a_second": round(one.speed),
                 "auroc": _measured(one.metrics.auroc),
                 "accuracy": _measured(one.metrics.accuracy),
-                "auroc_change": decimal(one.metrics.auroc.value - metrics.auroc.value, 4),
+                "auroc_change": _change(one.metrics.auroc, metrics.auroc),
                 "accuracy_change": decimal(one.metrics.accuracy.value - metrics.accuracy.value, 4),
                 "groups": {column: _fairness(one.metrics, column) for column in one.metrics.groups},
             }
             for one in forms
         },
     }
+
+
+def _change(figure: Measured | None, before: Measured | None) -> str | None:
+    if figure is None or before is None:
+        return None
+    return decimal(figure.value - before.value, 4)
 
 
 def _measured(figure: Measured | None) -> dict[str, str] | None:
@@ -309,6 +316,7 @@ def _evaluation(
         },
         "interval": "95 %, over sampling and noise",
         "auroc": _measured(metrics.auroc),
+        "not_measured": {} if metrics.auroc is not None else _not_measured(metrics),
         "accuracy": _measured(metrics.accuracy),
         "selection_rate": _measured(metrics.selection_rate),
         "base_rate": _measured(metrics.base_rate),
@@ -379,6 +387,12 @@ def _twin(twin: MeasuredTwin) -> dict[str, Any]:
             },
         },
     }
+
+
+def _not_measured(metrics: Metrics) -> dict[str, str]:
+    """Which figures are null for want of one of the two labels."""
+    of_groups = ("impact_ratio", "four_fifths", "odds_difference", "equalized_odds")
+    return dict.fromkeys(("auroc", *(of_groups if metrics.groups else ())), TOO_FEW)
 
 
 def promise_in_words(

@@ -6,11 +6,13 @@ written ahead to the ledger, so that whatever was paid for can be drawn again as
 for once. safetensors holds nothing but tensors and text: reading a checkpoint runs no code.
 
 The secret would let its holder subtract the noise. It exists in the worker's memory and here alone,
-under the tenant's key, and is gone with the checkpoint when the attempt ends.
+under the tenant's key, and is gone with the checkpoint when the run has its model, ends for good,
+or was stopped too long ago (`training.keeper`).
 """
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -195,7 +197,8 @@ def keep(run: Run, kept: Kept, lease: Lease) -> None:
         discard(stored)
         raise
     if replaced is not None:
-        discard(replaced)
+        with suppress(OSError):  # its key is gone: the vault's sweep removes the bytes
+            discard(replaced)
 
 
 def _replace(

@@ -13,13 +13,17 @@ from governance import approvals, leases, rounds
 from governance.errors import RefusedError
 from governance.models import DatasetVersion, Proposal
 from governance.permissions import ProposalKind
+from governance.rbac import training_worker
+from governance.scoping import tenant_scope
 from training import admission, ledger, members, retraining
 from training.actions.examinations import EXAMINE
+from training.actions.twins import TWIN, lose_twin
 from training.admission import TRAIN, end, locked, start
 from training.errors import ModelStateError
 from training.models import Budget, ModelState, ModelVersion, Run, RunState
 
 WATCH_EVERY: Final = 600.0  # seconds between two looks at what is served
+CHECKPOINTS_EVERY: Final = 3600.0  # and at what is kept of stopped runs
 
 
 def register() -> None:
@@ -31,7 +35,10 @@ def register() -> None:
     approvals.register_effect(ProposalKind.MODEL_RETRAINING, approvals.Effect(apply=_retrain))
     approvals.register_effect(ProposalKind.MODEL_ROLLBACK, approvals.Effect(apply=_roll_back))
     rounds.register_round("watched", WATCH_EVERY, _watch)
+    rounds.register_round("checkpoints", CHECKPOINTS_EVERY, _remove_checkpoints)
     leases.register_job(TRAIN, leases.Work(send=_send, run=_work, at_once=_runs_per_tenant))
+    # Who asks for a twin draws it. A message is sent of one whose process died, and ends it.
+    leases.register_job(TWIN, leases.Work(send=_lose_twin, run=_lose_twin))
     leases.register_job(EXAMINE, leases.Work(send=_send_examination, run=_examine))
 
 
@@ -67,10 +74,26 @@ def _examine(job_id: UUID) -> None:
     work(job_id)
 
 
+def _lose_twin(job_id: UUID) -> None:
+    """Close the account of a twin whose process died; at once, for that is no work."""
+    lease = leases.claim(job_id)
+    if lease is None:
+        return
+    with tenant_scope(lease.tenant_id):
+        run = Run.objects.select_related("version").get(pk=lease.subject.partition(":")[2])
+        lose_twin(training_worker(lease.tenant_id), run, lease=lease)
+
+
 def _watch() -> int:
     from training.watcher import look_at_all  # noqa: PLC0415  # see above
 
     return sum(look_at_all().values())
+
+
+def _remove_checkpoints() -> int:
+    from training.keeper import remove_what_is_over  # noqa: PLC0415 - not needed to start up
+
+    return remove_what_is_over()
 
 
 def _start_run(record: Record, proposal: Proposal, payload: dict[str, Any]) -> None:

@@ -18,6 +18,10 @@ Fairness is judged by two figures of group × label × decision: the impact rati
 (four-fifths rule, 29 CFR 1607.4 D) and the equalized-odds difference, the larger of the gaps in
 true and in false positive rates (Hardt et al., arXiv 1610.02413; as in fairlearn). A verdict is
 given only where the whole interval says the same.
+
+A figure that needs both labels is not given where one of them is hardly there: where its noisy
+count is what noise alone reaches. So the reader gets no number made of noise, and learns no more
+than the noisy counts say.
 """
 
 import hashlib
@@ -25,12 +29,13 @@ import hmac
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from training.errors import TrainingError
+from training.errors import RunRefusedError, TrainingError
 from training.features import Cells
 from training.mechanisms import WHOLE, Mechanism
 from training.randomness import Source
@@ -51,6 +56,8 @@ SCORES_SHARE: Final = 0.7
 SMALLEST_GROUP: Final = 100
 FOUR_FIFTHS: Final = 0.8
 LARGEST_GAP: Final = 0.1  # of rates between groups; no law gives a number, this one is the house's
+SMALLEST_CLASS: Final = 5  # records of a label, or decisions, where there is no noise to say more
+NOISE_REACHES: Final = 3.0  # standard deviations: noise alone is above in 1 of 740 releases
 MAIN_SHARE: Final = 0.7  # of the release, for the model itself, where other forms are counted too
 _RESAMPLES: Final = 1_000
 
@@ -80,6 +87,24 @@ def held_out(record_ids: Sequence[str], share: float, key: bytes) -> npt.NDArray
         dtype=np.bool_,
         count=len(record_ids),
     )
+
+
+def check_classes(labels: npt.NDArray[np.float32]) -> None:
+    """Refuse to train on one label alone, where there is nobody whose label a refusal would tell.
+
+    Only for rows that are public, or whose guarantee two people waived: the answer is exact.
+
+    Args:
+        labels: (n,) 0 or 1.
+
+    Raises:
+        RunRefusedError: `run.one_class`.
+    """
+    if not 0 < int(labels.sum()) < len(labels):
+        raise RunRefusedError(
+            "the usable rows do not hold both labels of the target: there is nothing to learn",
+            code="run.one_class",
+        )
 
 
 @dataclass(frozen=True)
@@ -181,7 +206,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class GroupRate:
-    """One group's row of the fairness table; rates are None where the group is too small to say."""
+    """One group's row of the fairness table; rates are None where too few records could say."""
 
     size: int
     selection_rate: Measured | None
@@ -194,17 +219,20 @@ class Metrics:
     """What the card prints.
 
     Attributes:
-        auroc, accuracy, selection_rate, base_rate: of all held-out rows.
+        auroc: of all held-out rows; None where one of the two labels is hardly there.
+        accuracy, selection_rate, base_rate: of all held-out rows.
         groups: column → value → rates; a group of fewer than 100 (noisy) rows shows its size alone.
-        impact_ratio: column → smallest selection rate over largest, among groups large enough.
+        impact_ratio: column → smallest selection rate over largest, among groups large enough;
+        None also where `auroc` is, or where hardly anybody of any group was selected.
         four_fifths: column → whether that ratio is at least 0.8, or None if the interval crosses
         it.
         selection_gap: column → the largest selection rate less the smallest.
-        odds_difference: column → the largest gap in true or false positive rates between groups.
+        odds_difference: column → the largest gap in true or false positive rates between groups
+        that are large enough and in which both labels are.
         equalized_odds: column → whether it is at most `LARGEST_GAP`, or None as above.
     """
 
-    auroc: Measured
+    auroc: Measured | None
     accuracy: Measured
     selection_rate: Measured
     base_rate: Measured
@@ -220,6 +248,7 @@ def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
     """Every figure, from noisy counts alone. `seed` fixes the bootstrap, which needs no secrecy."""
     generator = np.random.Generator(np.random.Philox(seed))
     scores = _resampled(counts.scores, counts.scores_sigma, generator)
+    auroc = _auroc_of(counts, scores)
     groups: dict[str, dict[str, GroupRate]] = {}
     ratios: dict[str, Measured | None] = {}
     gaps: dict[str, Measured | None] = {}
@@ -231,14 +260,19 @@ def measure(counts: NoisyCounts, seed: int = 0) -> Metrics:
             if table.sum() >= SMALLEST_GROUP
         }
         groups[name] = {
-            value: _group(table, large[value][1] if value in large else None)
+            value: _group(table, large[value][1] if value in large else None, counts.groups_sigma)
             for value, table in tables.items()
         }
-        ratios[name] = _between(list(large.values()), _impact_ratio)
-        gaps[name] = _between(list(large.values()), _odds_difference)
         selected[name] = _between(list(large.values()), _selection_gap)
+        ratios[name] = gaps[name] = None
+        if auroc is None:
+            continue
+        if any(_beyond_noise(table[:, 1], counts.groups_sigma) for table, _ in large.values()):
+            ratios[name] = _between(list(large.values()), _impact_ratio)
+        both = [one for one in large.values() if _both_labels(one[0], counts.groups_sigma)]
+        gaps[name] = _between(both, _odds_difference)
     return Metrics(
-        auroc=_measured(_auroc, counts.scores, scores),
+        auroc=auroc,
         accuracy=_measured(_accuracy, counts.scores, scores),
         selection_rate=_measured(_selected, counts.scores, scores),
         base_rate=_measured(_positives, counts.scores, scores),
@@ -262,11 +296,13 @@ class Differences:
     """Figures of one model less those of another, each from -1 to 1.
 
     Attributes:
-        auroc, accuracy, selection_rate: of all held-out rows.
-        selection_gap, odds_difference: column → among groups that are large enough in both.
+        auroc: of all held-out rows; None where one of the two labels is hardly there.
+        accuracy, selection_rate: of all held-out rows.
+        selection_gap, odds_difference: column → among groups that are large enough in both, and for
+        the latter have both labels.
     """
 
-    auroc: Measured
+    auroc: Measured | None
     accuracy: Measured
     selection_rate: Measured
     selection_gap: Mapping[str, Measured | None]
@@ -293,19 +329,23 @@ def differ(one: NoisyCounts, other: NoisyCounts, seed: int = 0) -> Differences:
         gaps[name] = odds[name] = None
         if len(both) < 2:  # noqa: PLR2004 - a comparison is of two
             continue
-        stacked = [
-            _stacked(
-                [
-                    (table, _resampled(table, each.groups_sigma, generator))
-                    for table in (each.groups[name][value] for value in both)
-                ]
-            )
+        drawn = [
+            [(table, _resampled(table, each.groups_sigma, generator))
+             for table in (each.groups[name][value] for value in both)]
             for each in (one, other)
+        ]  # fmt: skip
+        gaps[name] = _difference(_selection_gap, *map(_stacked, drawn))
+        labeled = [
+            place
+            for place, pair in enumerate(zip(*drawn, strict=True))
+            if all(_both_labels(table, one.groups_sigma) for table, _ in pair)
         ]
-        gaps[name] = _difference(_selection_gap, *stacked)
-        odds[name] = _difference(_odds_difference, *stacked)
+        if len(labeled) > 1:
+            kept = [[side[place] for place in labeled] for side in drawn]
+            odds[name] = _difference(_odds_difference, *map(_stacked, kept))
+    known = all(_both_labels(each.scores, each.scores_sigma) for each in (one, other))
     return Differences(
-        auroc=_difference(_auroc, *pairs),
+        auroc=_difference(_auroc, *pairs) if known else None,
         accuracy=_difference(_accuracy, *pairs),
         selection_rate=_difference(_selected, *pairs),
         selection_gap=gaps,
@@ -328,16 +368,43 @@ def _difference(
     return Measured(value, max(-1.0, ends[0]), min(1.0, ends[1]))
 
 
-def _group(table: Counts, samples: Resampled | None) -> GroupRate:
+def _auroc_of(counts: NoisyCounts, scores: Resampled) -> Measured | None:
+    """AUROC; None where too few records of one label are there to say it."""
+    if not _both_labels(counts.scores, counts.scores_sigma):
+        return None
+    return _measured(_auroc, counts.scores, scores)
+
+
+def _both_labels(table: Counts, sigma: float) -> bool:
+    """Whether both rows of a (2, …) table hold more than noise."""
+    return _beyond_noise(table[0], sigma) and _beyond_noise(table[1], sigma)
+
+
+def _beyond_noise(counts: Counts, sigma: float) -> bool:
+    """Whether a sum of noisy counts is more than noise of σ in each of them reaches alone."""
+    reached = NOISE_REACHES * sigma * math.sqrt(counts.size)
+    return float(counts.sum()) >= max(reached, SMALLEST_CLASS)
+
+
+def _group(table: Counts, samples: Resampled | None, sigma: float) -> GroupRate:
     size = max(0, round(float(table.sum())))
     if samples is None:
         return GroupRate(size, None, None, None)
     return GroupRate(
         size,
         _measured(_selection_rate, table, samples),
-        _measured(lambda t: _ratio(t[..., 1, 1], t[..., 1, :].sum(-1)), table, samples),
-        _measured(lambda t: _ratio(t[..., 0, 1], t[..., 0, :].sum(-1)), table, samples),
+        *(
+            _measured(partial(_selected_of, label=label), table, samples)
+            if _beyond_noise(table[label], sigma)
+            else None
+            for label in (1, 0)
+        ),
     )
+
+
+def _selected_of(tables: Counts, label: int) -> Counts:
+    """The share selected of the records of a label: (…, 2, 2) to (…)."""
+    return _ratio(tables[..., label, 1], tables[..., label, :].sum(-1))
 
 
 def _between(

@@ -66,6 +66,7 @@ class ExaminationState(models.TextChoices):
     QUEUED = "queued", _("queued")
     FINISHED = "finished", _("finished")
     FAILED = "failed", _("failed")
+    CANCELLED = "cancelled", _("cancelled")
 
 
 class Examination(TenantOwned):

@@ -9,6 +9,7 @@ from governance import approvals
 from governance.permissions import ProposalKind
 from training import costs, ledger
 from training.errors import RunFailedError
+from training.keeping import kept_of
 from training.models import Budget, Guarantee, ModelVersion, Run, RunState
 
 ENDED: Final = frozenset({RunState.FINISHED, RunState.FAILED, RunState.CANCELLED})
@@ -19,9 +20,11 @@ def told(run: Run) -> dict[str, Any]:
     """A run as commands print it.
 
     Keys: run, model, version (None until it finished), state, priority, attempt, guarantee,
-    proposal (None unless it waits for approval), epsilon_asked, epsilon_spent (this attempt alone),
-    epsilon_left and epsilon_spent_dataset (the dataset's budget now), delta, steps, auroc, seconds
-    and cost (of all attempts until now; cost by currency), error.
+    proposal (None unless it waits for approval), goes_on_from (the step of what is kept of it; None
+    where an attempt begins anew), epsilon_asked, epsilon_spent (this attempt alone),
+    epsilon_left and epsilon_spent_dataset (the dataset's budget now), delta, steps, auroc (None
+    also where the card says that it is not measurable), seconds and cost (of all attempts until
+    now; cost by currency), error.
     """
     budget = Budget.objects.filter(dataset_id=run.version.dataset_id).first()
     version = ModelVersion.objects.filter(run=run).first()
@@ -34,9 +37,10 @@ def told(run: Run) -> dict[str, Any]:
         "attempt": run.attempt,
         "guarantee": run.guarantee,
         "proposal": _waits_for(run),
+        "goes_on_from": None if (kept := kept_of(run)) is None else kept.step,
         "epsilon_asked": f"{run.epsilon:f}",
         "steps": ledger.line(run).steps,
-        "auroc": None if version is None else version.card["evaluation"]["auroc"]["value"],
+        "auroc": None if version is None else _auroc(version),
         "error": run.error_code or None,
         **costs.taken(run).as_dict(),
     }
@@ -52,6 +56,11 @@ def told(run: Run) -> dict[str, Any]:
             "delta": shown.as_dict()["delta"],
         }
     return result
+
+
+def _auroc(version: ModelVersion) -> str | None:
+    figure = version.card["evaluation"]["auroc"]
+    return None if figure is None else str(figure["value"])
 
 
 def _share(value: float | None) -> str:

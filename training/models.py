@@ -236,6 +236,8 @@ class DeviceLease(models.Model):
     expires_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = _("device")
+        verbose_name_plural = _("devices")
         constraints = [
             models.UniqueConstraint(fields=["host", "device"], name="device_leased_once")
         ]

@@ -58,7 +58,7 @@ from training.distributed.devices import Place
 from training.distributed.supervisor import Calls
 from training.dpsgd import Progress, Snapshot, Trained
 from training.errors import EngineError, RunStateError
-from training.evaluation import Metrics, NoisyCounts, count, measure
+from training.evaluation import Metrics, NoisyCounts, check_classes, count, measure
 from training.features import FeatureSpec, column_of
 from training.inputs import inputs_of
 from training.learning import Material, fit, probabilities
@@ -271,6 +271,8 @@ class _Attempt:
         """The training rows, encoded; a boosted model's numbers of rows are bought."""
         labels = torch.from_numpy(spec.encode_target(rows.train))
         usable = torch.isfinite(labels)  # the plan's public N still counts the others
+        if not self.private:
+            check_classes(labels[usable].numpy())
         boosted = self.config.model is ModelKind.EBM
         return Material(
             spec,
@@ -491,7 +493,7 @@ class _Attempt:
             card=card,
             card_digest=digest(card),
             epsilon_pld=None if figure is None else float(figure),
-            auroc=scored.metrics.auroc.value,
+            auroc=None if (auroc := scored.metrics.auroc) is None else auroc.value,
         )
 
     def _finish(self, made: Made) -> None:

@@ -10,7 +10,8 @@ database, so that no other way leads around it.
 
 from typing import Final
 
-from training.errors import RunStateError
+from training.errors import ExaminationStateError, RunStateError
+from training.examination import Examination, ExaminationState
 from training.models import Run, RunState
 
 LEGAL: Final[dict[RunState, frozenset[RunState]]] = {
@@ -27,6 +28,28 @@ LEGAL: Final[dict[RunState, frozenset[RunState]]] = {
     RunState.FAILED: frozenset({RunState.QUEUED, RunState.AWAITING_APPROVAL}),
     RunState.CANCELLED: frozenset({RunState.QUEUED, RunState.AWAITING_APPROVAL}),
 }
+
+# An examination that has ended is never taken up again: another one is asked for.
+LEGAL_OF_EXAMINATIONS: Final[dict[ExaminationState, frozenset[ExaminationState]]] = {
+    ExaminationState.QUEUED: frozenset(
+        {ExaminationState.FINISHED, ExaminationState.FAILED, ExaminationState.CANCELLED}
+    ),
+    ExaminationState.FINISHED: frozenset(),
+    ExaminationState.FAILED: frozenset(),
+    ExaminationState.CANCELLED: frozenset(),
+}
+
+
+def move_examination(examination: Examination, to: ExaminationState, *also: str) -> None:
+    """Change the state of an examination whose row is locked; as `move`.
+
+    Raises:
+        ExaminationStateError: there is no such way.
+    """
+    if to not in LEGAL_OF_EXAMINATIONS[ExaminationState(examination.state)]:
+        raise ExaminationStateError(f"this examination is {examination.state}")
+    examination.state = to
+    examination.save(update_fields=["state", *also])
 
 
 def move(run: Run, to: RunState, *also: str) -> None:

@@ -6,12 +6,14 @@ away. With ε the declared columns follow noisy one-way histograms, charged to t
 like a run: reserved, written ahead before the rows are read, closed afterwards. Columns are drawn
 independently of each other, so no row of the twin says more of a row than its marginals do.
 
-A process that is killed on the way leaves its run open at what it reserved: the data may have been
-touched, and the charge stays.
+Who asks for a twin with ε draws it here, under a lease. Where that process is killed, the sweeper
+closes the account when the lease has run out: what was written ahead is the charge, nothing if that
+was nothing. A process that comes back after that finds its lease gone, and its file gets no name.
 """
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -21,11 +23,13 @@ from typing import Final
 import numpy as np
 from django.conf import settings
 
+from governance import leases
 from governance.anonymization.operators import GRANULARITIES
 from governance.anonymization.surrogates import surrogate
-from governance.errors import InvalidError
+from governance.errors import InvalidError, LostLeaseError
 from governance.exporting import named_when_done
-from governance.models import DatasetVersion
+from governance.models import DatasetVersion, Job
+from governance.pulse import Pulse
 from governance.rbac import UserActor
 from governance.recognition.plan import ColumnPlan, Declared, Kind, PlannedColumn
 from governance.suites import DEFAULT_SUITE
@@ -33,7 +37,7 @@ from governance.tables.reading import format_of
 from governance.tables.writing import chunk_writer
 from governance.versions import frames
 from training.accounting import calibrate
-from training.actions.twins import Drawn, begin_twin, finish_twin, stop_twin
+from training.actions.twins import TWIN, Charged, Drawn, begin_twin, finish_twin, stop_twin
 from training.backgrounds import SENTENCES
 from training.charges import Charge, Part
 from training.errors import ConfigError, LedgerError, RunRefusedError
@@ -80,6 +84,7 @@ def synthesize(
         RunRefusedError: `twin.nothing_public`, `twin.epsilon_over`, `run.subject_unreadable`,
             `run.subject_changed`.
         BudgetError: `budget.exceeded`, `budget.unreachable`.
+        LostLeaseError: this process was silent for so long that the sweeper closed its account.
     """
     if not 0 < rows <= MOST_ROWS:
         raise InvalidError(f"a twin has 1 to {MOST_ROWS} rows", code="twin.rows_invalid")
@@ -87,32 +92,33 @@ def synthesize(
     plan = ColumnPlan.from_dict(version.plan.as_json())
     planned = [column for column in plan.columns if column.declared is not Declared.DROP]
     bins = _bins(version, planned)
-    run, weights = None, dict[str, Counts]()
-    if epsilon is None:
-        begin_twin(actor, version)
-    else:
-        run, weights = _measured(actor, version, bins, parse_epsilon(epsilon))
-    try:
+    names = tuple(column.name for column in planned)
+
+    def written(weights: Mapping[str, Counts], charged: Charged | None) -> Drawn:
         with named_when_done(out) as file:
-            names = [column.name for column in planned]
-            writer = chunk_writer(file, form, names)
+            writer = chunk_writer(file, form, [*names])
             drawing = _Drawing(planned, bins, weights, _encoded(version, planned))
             for first in range(0, rows, _CHUNK):
                 writer.write(drawing.rows(min(_CHUNK, rows - first)))
             writer.close()
             drawn = Drawn(rows, form.value, file.digest())
-            finish_twin(actor, version, drawn=drawn, run=run)
+            finish_twin(actor, version, drawn=drawn, charged=charged)
+        return drawn
+
+    if epsilon is None:
+        begin_twin(actor, version)
+        return Twin(rows, names, written({}, None).digest, "", "0")
+    release = _release(version, bins, parse_epsilon(epsilon))
+    charged = _begun(actor, version, release)
+    try:
+        with Pulse(charged.lease):
+            drawn = written(release.measured(version, bins, charged), charged)
     except BaseException:
-        if run is not None and Run.objects.get(pk=run.pk).state == RunState.RUNNING:
-            stop_twin(actor, version, run=run)
+        if Run.objects.get(pk=charged.run.pk).state == RunState.RUNNING:
+            with suppress(LostLeaseError):
+                stop_twin(actor, version, charged=charged)
         raise
-    return Twin(
-        rows,
-        tuple(names),
-        drawn.digest,
-        "" if run is None else run.reference,
-        "0" if run is None else f"{run.epsilon:f}",
-    )
+    return Twin(rows, names, drawn.digest, charged.run.reference, f"{charged.run.epsilon:f}")
 
 
 def _bins(version: DatasetVersion, planned: list[PlannedColumn]) -> dict[str, Bins]:
@@ -145,10 +151,31 @@ def _encoded(version: DatasetVersion, planned: list[PlannedColumn]) -> frozenset
     )
 
 
-def _measured(
-    actor: UserActor, version: DatasetVersion, bins: Mapping[str, Bins], asked: Decimal
-) -> tuple[Run, dict[str, Counts]]:
-    """Reserve, write ahead, read: the noisy marginals of every row."""
+@dataclass(frozen=True)
+class _Release:
+    """The one release about a version's rows that a twin is drawn from."""
+
+    epsilon: Decimal
+    mechanism: Mechanism
+    subject: str | None  # the column of the persons that are protected
+
+    @property
+    def charges(self) -> list[Charge]:
+        """Every row is read: those that runs train on, and those that they hold out."""
+        return [Charge(self.mechanism, part) for part in Part]
+
+    def measured(
+        self, version: DatasetVersion, bins: Mapping[str, Bins], charged: Charged
+    ) -> dict[str, Counts]:
+        """Write ahead, then read: the noisy marginals of every row."""
+        write_ahead(charged.run, charged.run.attempt, self.charges, charged.lease)
+        return noisy_marginals(
+            frames(version), bins, self.mechanism, secure_source(), subject=self.subject
+        )
+
+
+def _release(version: DatasetVersion, bins: Mapping[str, Bins], asked: Decimal) -> _Release:
+    """Calibrate what is asked for."""
     if not bins:
         raise RunRefusedError(
             "no column has public bins: declare bounds or categories", code="twin.nothing_public"
@@ -162,34 +189,20 @@ def _measured(
     if delta >= 1 / max(version.rows, 1):
         raise ConfigError("δ must be below 1 / number of rows", code="run.delta_invalid")
     sigma = calibrate(float(asked), delta, sampling=WHOLE, steps=1)
-    mechanism = Mechanism(sigma, purpose=Purpose.TWIN)
-    # Every row is read: those that runs train on, and those that they hold out.
-    charges = [Charge(mechanism, part) for part in Part]
     subject = check_subject(version) if protects(version.dataset) is Unit.SUBJECT else None
-    run = begin_twin(actor, version, epsilon=asked, charges=charges)
+    return _Release(asked, Mechanism(sigma, purpose=Purpose.TWIN), subject)
+
+
+def _begun(actor: UserActor, version: DatasetVersion, release: _Release) -> Charged:
+    """Reserve, and take the job: nobody else is to draw it, and the sweeper ends what is lost."""
+    with leases.doing_it_here():
+        run = begin_twin(actor, version, epsilon=release.epsilon, charges=release.charges)
     if run is None:
         raise LedgerError("nothing was reserved for this twin", code="ledger.not_reserved")
-    try:
-        write_ahead(run, run.attempt, charges, _Open(run))
-        return run, noisy_marginals(
-            frames(version), bins, mechanism, secure_source(), subject=subject
-        )
-    except BaseException:
-        stop_twin(actor, version, run=run)
-        raise
-
-
-class _Open:
-    """The right to go on writing: the run is still open."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def check(self) -> None:
-        """Raise unless nobody ended the run meanwhile."""
-        locked = Run.objects.select_for_update().get(pk=self._run.pk)
-        if locked.state != RunState.RUNNING:
-            raise RunRefusedError("this run was ended", code="run.refused")
+    lease = leases.claim(Job.objects.get(kind=TWIN, subject=run.reference).pk)
+    if lease is None:
+        raise LostLeaseError("this process was taken for dead")
+    return Charged(run, lease)
 
 
 class _Drawing:

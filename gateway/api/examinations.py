@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
+from rest_framework.decorators import action as route
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from gateway.api.doors import Body, Resource
-from gateway.bindings import scoped_read
+from gateway.bindings import binds_action, scoped_read
 from governance.permissions import Permission
-from training.actions.examinations import DEFAULT_EPSILON, DEFAULT_SHADOWS
+from training.actions.examinations import DEFAULT_EPSILON, DEFAULT_SHADOWS, cancel_examination
 from training.examination import SHOWS, Examination, ExaminationKind
 
 
@@ -70,3 +73,10 @@ class Examinations(Resource):
     model = Examination
     requires = Permission.EXAMINATION_VIEW
     serializer_class = ExaminationShown
+
+    @extend_schema(request=None, responses=ExaminationShown)
+    @route(detail=True, methods=["post"])
+    @binds_action(cancel_examination)
+    def cancel(self, request: Request, pk: str) -> Response:  # noqa: ARG002  # DRF's signature
+        """End it without figures: what it wrote ahead stays charged, the rest is released."""
+        return Response(ExaminationShown(cancel_examination(self.person, self.one(pk))).data)

@@ -23,6 +23,7 @@ from training.actions.runs import (
     retry_run,
 )
 from training.estimates import Basis
+from training.keeping import kept_of
 from training.models import Effort, Guarantee, Priority, Run, RunPoint
 
 
@@ -54,11 +55,17 @@ class PointShown(serializers.ModelSerializer[RunPoint]):
 class RunDetail(RunShown):
     """With what it took until now: seconds under a lease, and money by currency."""
 
+    goes_on_from = serializers.SerializerMethodField()
     seconds = serializers.SerializerMethodField()
     cost = serializers.SerializerMethodField()
 
     class Meta(RunShown.Meta):
-        fields = (*RunShown.Meta.fields, "seconds", "cost")  # type: ignore[assignment]  # longer
+        fields = (*RunShown.Meta.fields, "goes_on_from", "seconds", "cost")  # type: ignore[assignment]  # longer
+
+    def get_goes_on_from(self, run: Run) -> int | None:
+        """The step that a retry goes on from; null where it begins anew."""
+        kept = kept_of(run)
+        return None if kept is None else kept.step
 
     def get_seconds(self, run: Run) -> str:
         """Of every attempt; a running one until its last heartbeat."""

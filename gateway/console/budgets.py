@@ -20,7 +20,7 @@ from governance.permissions import Permission, ProposalKind
 from training import ledger
 from training.actions.budgets import propose_cap
 from training.ledger import AttemptCost, Statement
-from training.models import Budget, Effort
+from training.models import Budget, Effort, Guarantee
 
 
 @admin.register(Budget)
@@ -101,6 +101,11 @@ class Line:
     def key(self) -> str:
         """The run's id."""
         return self.cost.run.removeprefix("run:")
+
+    @property
+    def guarantee(self) -> str:
+        """What the run promises, for a person."""
+        return str(Guarantee(self.cost.guarantee).label)
 
     @property
     def reserved(self) -> float:

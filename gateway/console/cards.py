@@ -2,23 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
 from gateway.console import words
 from gateway.console.payloads import Line
 
+# As cards say it.
+NOT_MEASURED: Final[words.Words] = {
+    "not measurable: too few of one class": gettext_lazy("not measurable: too few of one class"),
+}
+
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured number with its 95 % interval."""
+    """A measured number with its 95 % interval; where there is none, `missing` says why."""
 
     name: str
     value: str
     low: str
     high: str
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Group:
     four_fifths: str
     difference: str
     equalized_odds: str
+    missing: str  # why there are no figures of groups; "" where there are
 
 
 @dataclass(frozen=True)
@@ -158,11 +165,19 @@ def _figures(evaluation: Mapping[str, Any]) -> list[Figure]:
         (_("Selection rate"), "selection_rate"),
         (_("Base rate"), "base_rate"),
     ]
-    return [
-        Figure(name, found["value"], found["low"], found["high"])
-        for name, key in named
-        if (found := _mapping(evaluation.get(key)))
-    ]
+    shown = []
+    for name, key in named:
+        if found := _mapping(evaluation.get(key)):
+            shown.append(Figure(name, found["value"], found["low"], found["high"]))
+        elif why := _missing(evaluation, key):
+            shown.append(Figure(name, "", "", "", why))
+    return shown
+
+
+def _missing(evaluation: Mapping[str, Any], key: str) -> str:
+    """Why the card holds no such figure, in the reader's language; "" where it does not say."""
+    said = str(_mapping(evaluation.get("not_measured")).get(key, ""))
+    return words.word(NOT_MEASURED, said) if said else ""
 
 
 def _groups(evaluation: Mapping[str, Any]) -> list[Group]:
@@ -177,6 +192,7 @@ def _groups(evaluation: Mapping[str, Any]) -> list[Group]:
             _verdict(group, "four_fifths"),
             str(_mapping(group.get("odds_difference")).get("value", "")),
             _verdict(group, "equalized_odds"),
+            _missing(evaluation, "impact_ratio"),
         )
         for column, group in _mapping(evaluation.get("groups")).items()
     ]

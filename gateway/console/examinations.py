@@ -1,21 +1,25 @@
 """Examinations: models attacked by their own house, and what each figure can show."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from gateway.bindings import scoped_read
+from gateway.bindings import binds_action, scoped_read
 from gateway.console import words
-from gateway.console.access import sees
+from gateway.console.access import person, sees
 from gateway.console.sections import Section
 from gateway.console.sentences import sentence
 from governance.models import Job
 from governance.permissions import Permission
+from training.actions.examinations import cancel_examination
 from training.examination import SHOWS, Examination, ExaminationKind, ExaminationState
 
 BOUNDS: Final[words.Words] = {
@@ -70,6 +74,10 @@ class Examinations(Section):
     search_fields = ("version__model__slug",)
     ordering = ("-created_at",)
 
+    def doors(self) -> list[URLPattern]:
+        """Cancel."""
+        return [self.button("<str:object_id>/cancel/", self.cancel, "cancel")]
+
     @display(description=_("model"), ordering="version__model__slug")
     def shown_name(self, row: Examination) -> str:
         """The model version."""
@@ -99,15 +107,35 @@ class Examinations(Section):
             "heading": str(row.version),
             "state_label": ExaminationState(row.state).label,
             "refresh": row.state == ExaminationState.QUEUED,
+            "may_cancel": row.state == ExaminationState.QUEUED
+            and sees(request, Permission.EXAMINATION_REQUEST),
             "error_sentence": sentence(row.error_code) if row.error_code else "",
             "sees_run": sees(request, Permission.RUN_VIEW),
             "job": job,
             "kinds": kinds_in_words(row),
             "claim": figures.get("claim"),
+            "claim_delta": _delta(figures),
             "finished": bool(figures),
             "objections": [words.word(OBJECTIONS, name) for name in figures.get("objections", [])],
             "parts": [_part(kind, figures.get(kind, {})) for kind in row.kinds],
         }
+
+    @binds_action(cancel_examination)
+    def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """End it without figures."""
+        made: Examination = self.one(request, object_id)
+        return self.act(
+            request,
+            made,
+            lambda: cancel_examination(person(request), made),
+            gettext("The examination is cancelled."),
+        )
+
+
+def _delta(figures: dict[str, Any]) -> str:
+    """The claimed δ without its zeros; "" where nothing is claimed."""
+    claim = figures.get("claim")
+    return f"{Decimal(claim['delta']).normalize():f}" if claim else ""
 
 
 def kinds_in_words(row: Examination) -> str:

@@ -56,7 +56,7 @@ class ModelVersions(Section):
     def auroc(self, version: ModelVersion) -> str:
         """As the card has it."""
         figures = {figure.name: figure.value for figure in readable(version.card).figures}
-        return figures.get("AUROC", "–")
+        return figures.get("AUROC") or "–"
 
     def doors(self) -> list[URLPattern]:
         """Propose a release, withdraw."""

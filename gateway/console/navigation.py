@@ -98,6 +98,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                     "training_examination",
                     Permission.EXAMINATION_VIEW,
                 ),
+                _item(_("Devices"), "memory", "training_devicelease", Permission.DEVICE_VIEW),
             ],
         },
         {

@@ -36,11 +36,11 @@ from training.actions.runs import (
 )
 from training.admission import approval_needed
 from training.estimates import Estimate, estimate
+from training.keeping import kept_of
 from training.members import name_of
 from training.models import (
     Budget,
     BudgetEntry,
-    Checkpoint,
     Guarantee,
     ModelState,
     ModelVersion,
@@ -124,9 +124,13 @@ class Runs(Section):
             "job": Job.objects.filter(subject=row.reference).order_by("-created_at").first(),
             "decision": None if proposal is None else decision_on(proposal, person(request)),
             "model_version": getattr(row, "model_version", None),
-            "may_cancel": row.state in _OPEN and sees(request, Permission.RUN_CANCEL),
-            "kept_step": _kept_step(row),
-            "may_retry": row.state in ENDED and sees(request, Permission.RUN_REQUEST),
+            "may_cancel": row.state in _OPEN
+            and bool(row.target)
+            and sees(request, Permission.RUN_CANCEL),
+            "kept": kept_of(row) if row.state in ENDED else None,
+            "may_retry": row.state in ENDED
+            and bool(row.target)
+            and sees(request, Permission.RUN_REQUEST),
             "taken": costs.taken(row),
             "efforts": {effort.attempt: effort for effort in row.efforts.all()},
             "priority_form": PriorityForm(initial={"priority": row.priority})
@@ -255,12 +259,6 @@ def _charts(run: Run, points: list[RunPoint], steps: int) -> list[Curve]:
         if chart is not None:
             found.append(Curve(caption, chart))
     return found
-
-
-def _kept_step(run: Run) -> int | None:
-    """The step that a new attempt goes on from; None where it begins anew."""
-    kept = Checkpoint.objects.filter(run=run, since=run.since).first()
-    return None if kept is None else kept.step
 
 
 def _offered(request: HttpRequest) -> dict[str, list[tuple[str, str]]]:

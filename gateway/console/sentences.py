@@ -224,8 +224,14 @@ SENTENCES: Final[dict[str, Promise]] = {
     "run.guarantee_invalid": _("There is no such guarantee."),
     "run.noise_invalid": _("No usable noise level follows from this request."),
     "run.no_curves": _("This run has no curve yet."),
+    "run.goes_on": _("What is kept of this run is still needed."),
+    "run.one_class": _(
+        "The usable rows do not hold both labels of the target: there is nothing to learn."
+    ),
     "run.not_public": _("This dataset was not declared public."),
     "feature.pixels": _("A CNN reads as many pixel columns as its image has, and nothing else."),
+    "examination.cancelled": _("The examination was cancelled."),
+    "run.not_trained": _("This account ends with what it was opened for; nothing trains in it."),
     "examination.no_engine": _("A boosted model was not trained by the loop that canaries audit."),
     "feature.not_binned": _("A boosted model cannot read an encoded text."),
     "run.image_invalid": _("An image has channels, height and width within the limits."),

@@ -16,10 +16,10 @@ _INPUTS: Final = 3  # features that a line names even where none is shifted
 
 @dataclass(frozen=True)
 class Row:
-    """A window as its line shows it; "" for what was not measured."""
+    """A window as its line shows it; "" for what was not measured, None for answers too few."""
 
     window: WatchWindow
-    served: str
+    served: int | None
     accuracy: str
     interval: str
     psi: str
@@ -64,7 +64,7 @@ def _row(window: WatchWindow) -> Row:
     accuracy = watching.accuracy_of(window)
     return Row(
         window=window,
-        served="" if window.scores is None else str(sum(window.scores)),
+        served=None if window.scores is None else sum(window.scores),
         accuracy="" if accuracy is None else f"{accuracy.value:.3f}",
         interval="" if accuracy is None else f"{accuracy.low:.3f} – {accuracy.high:.3f}",
         psi=_figure(window.psi),

@@ -200,6 +200,7 @@ DEFAULT_DELTA: float
 RUN_APPROVAL_EPSILON: float
 TRAINING_MODULES: list[str]
 CHECKPOINT_SECONDS: float
+CHECKPOINT_KEEP_DAYS: int
 FEEDBACK_DAYS: int
 WATCH_WINDOW_HOURS: int
 WATCH_SMALLEST: int
@@ -247,6 +248,7 @@ def derive(env: Environment) -> dict[str, Any]:
         "RUN_APPROVAL_EPSILON": env.run_approval_epsilon,
         "TRAINING_MODULES": env.training_modules,
         "CHECKPOINT_SECONDS": env.checkpoint_seconds,
+        "CHECKPOINT_KEEP_DAYS": env.checkpoint_keep_days,
         "FEEDBACK_DAYS": env.feedback_days,
         "WATCH_WINDOW_HOURS": env.watch_window_hours,
         "WATCH_SMALLEST": env.watch_smallest,

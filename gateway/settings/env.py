@@ -64,6 +64,7 @@ class Environment(BaseSettings):
         default_factory=lambda: min(4, max(1, (os.cpu_count() or 1) // 2)), gt=0
     )
     checkpoint_seconds: float = Field(10.0, ge=0)
+    checkpoint_keep_days: int = Field(30, gt=0, le=3650)
     training_modules: Names = []
     # The watch over released models: its public schedule, and what it calls a decline.
     feedback_days: int = Field(90, gt=0, le=3650)

@@ -257,6 +257,7 @@ WRITES: list[tuple[str, Any, dict[str, int]]] = [
         {"kinds": ["loss"], "epsilon": "0.1"},
         {"officer": 403, "engineer": 403},
     ),
+    ("examinations/{examination}/cancel", None, {"officer": 200, "engineer": 200}),
     ("budgets/{budget}/cap", {"epsilon": "12"}, {"steward": 201}),
     # A finished run is neither stopped nor tried again: who may ask is told so.
     ("runs/{run}/cancel", None, {"officer": 409, "engineer": 409, "owner": 409, "platform": 409}),

@@ -101,15 +101,40 @@ def examine(argument: str) -> int:
     return 0
 
 
+def synthesize(argument: str) -> int:
+    """`version:moment`: draw a twin and be killed at that moment."""
+    key, moment = argument.split(":")
+    from governance.models import DatasetVersion, User
+    from governance.rbac import UserActor
+    from governance.scoping import across_tenants, tenant_scope
+    from training import twin
+
+    name = {"begun": "begin_twin", "ahead": "write_ahead"}[moment]
+    setattr(twin, name, dying(getattr(twin, name), 1))
+    with across_tenants(reason="a test"):
+        version = DatasetVersion.objects.select_related("dataset").get(pk=key)
+        engineer = User.objects.get(username="house-engineer")
+    out = Path(settings.PORTCULLIS_HOME) / f"{moment}.csv"
+    with tenant_scope(version.tenant_id):
+        twin.synthesize(UserActor(engineer.pk, version.tenant_id), version, 20, out, "0.5")
+    return 0
+
+
 def prepare() -> None:
     """Load torch once, before the fork."""
     import torch
-
-    import training.examining
-    import training.pipeline  # noqa: F401 - its imports are the slow ones
 
     torch.set_num_threads(1)
 
 
 if __name__ == "__main__":
-    fork_each({"reserve": reserve, "train": train, "search": search, "examine": examine}, prepare)
+    fork_each(
+        {
+            "reserve": reserve,
+            "train": train,
+            "search": search,
+            "examine": examine,
+            "synthesize": synthesize,
+        },
+        prepare,
+    )

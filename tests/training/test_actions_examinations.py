@@ -10,17 +10,33 @@ from django.core.management import call_command
 from audit.errors import DomainError, RefusedError
 from audit.models import AuditEntry
 from governance import leases
+from governance.errors import LostLeaseError
 from governance.models import Job, PurposeGrant
+from governance.rbac import examining_worker
 from governance.scoping import across_tenants, tenant_scope
 from tests.factories.people import House, make_house
 from tests.factories.training import DECLARATIONS, untrained
 from tests.training.test_commands import command
 from training import ledger
-from training.actions.examinations import request_examination
+from training.actions.examinations import (
+    cancel_examination,
+    finish_examination,
+    request_examination,
+    stop_examination,
+)
+from training.actions.runs import cancel_run
 from training.charges import Part, cost
-from training.errors import BudgetError, ExaminationStateError
-from training.examination import Examination
+from training.errors import (
+    BudgetError,
+    ExaminationFailedError,
+    ExaminationStateError,
+    RunStateError,
+)
+from training.examination import Examination, ExaminationState
+from training.management.commands.examine import Command
 from training.models import Budget, BudgetEntry, Guarantee, ModelVersion, Run, RunState
+from training.states import LEGAL_OF_EXAMINATIONS, move_examination
+from training.write_ahead import write_ahead
 
 DELTA: Final = 1e-5
 
@@ -252,3 +268,123 @@ class TestCommand:
             PurposeGrant.objects.all().delete()
         exited, told = command("examine", "people-risk", "--here", who="house-engineer")
         assert (exited, told["code"]) == (3, "purpose.not_granted")
+
+
+def spent(house: House, made: Examination) -> tuple[float, float]:
+    """What the dataset's budget says: spent, reserved."""
+    with tenant_scope(house.id):
+        assert made.run is not None
+        said = ledger.statement(Budget.objects.get(dataset=made.run.version.dataset))
+    return said.spent, said.reserved
+
+
+@pytest.mark.parametrize("who", ["engineer", "officer"])
+def test_a_waiting_one_is_cancelled_for_nothing(
+    house: House, version: ModelVersion, who: str
+) -> None:
+    made = asked(house, version)
+    assert spent(house, made)[1] > 0
+    with tenant_scope(house.id):
+        made = cancel_examination(getattr(house, who), made)
+    assert (made.state, made.error_code) == ("cancelled", "")
+    assert made.ended_at is not None
+    assert spent(house, made) == (0, 0)
+    with tenant_scope(house.id):
+        assert Job.objects.get(subject=made.reference).state == "cancelled"
+        assert made.run is not None
+        made.run.refresh_from_db()
+    assert made.run.state == RunState.CANCELLED
+    outcome, body = last("examination.cancelled")
+    assert (outcome, body["facts"]) == (
+        "done",
+        {"model": version.reference, "run": made.run.reference, "epsilon": "0.000000"},
+    )
+    leases.run_here(made.reference)  # a message that comes late finds nothing to do
+    with tenant_scope(house.id):
+        made.refresh_from_db()
+        assert made.state == "cancelled"
+        with pytest.raises(ExaminationStateError):
+            cancel_examination(house.engineer, made)
+
+
+def test_one_at_work_ends_at_what_it_wrote_ahead(house: House, version: ModelVersion) -> None:
+    made = asked(house, version)
+    with tenant_scope(house.id):
+        job = Job.objects.get(subject=made.reference)
+        lease = leases.claim(job.pk)
+        assert lease is not None
+        assert made.run is not None
+        write_ahead(made.run, 1, ledger.account(made.run, 1).reserved, lease)
+        made = cancel_examination(house.officer, made)
+        assert made.state == "cancelled"
+        with pytest.raises(LostLeaseError):
+            lease.beat()
+        worker = examining_worker(house.id)
+        with pytest.raises(ExaminationStateError):
+            finish_examination(worker, made, lease=lease, figures={"objections": []})
+        with pytest.raises(ExaminationStateError):
+            stop_examination(worker, made, lease=lease, code="internal")
+        made.refresh_from_db()
+        assert (made.state, made.figures) == ("cancelled", {})
+    charged, reserved = spent(house, made)
+    assert 0.0999 < charged <= 0.1
+    assert reserved == 0
+
+
+def test_a_cancelled_worker_stops_at_its_next_beat(
+    house: House, version: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import examining
+
+    made = asked(house, version, kinds=["loss"])
+    beat = examining._Attempt._beat
+
+    def cancel(self: Any, stage: str) -> None:
+        if stage == "finish":
+            cancel_examination(house.engineer, self.examination)
+        beat(self, stage)
+
+    monkeypatch.setattr(examining._Attempt, "_beat", cancel)
+    leases.run_here(made.reference)
+    with tenant_scope(house.id):
+        made.refresh_from_db()
+    assert (made.state, made.figures) == ("cancelled", {})
+    assert spent(house, made)[0] > 0.09
+
+
+@pytest.mark.parametrize("who", ["steward", "auditor", "owner", "platform"])
+def test_who_may_not_ask_may_not_cancel(house: House, version: ModelVersion, who: str) -> None:
+    made = asked(house, version)
+    with tenant_scope(house.id), pytest.raises(RefusedError):
+        cancel_examination(getattr(house, who), made)
+    assert last("examination.cancelled")[0] == "denied"
+
+
+def test_cancelled_on_the_command_line(house: House, version: ModelVersion) -> None:
+    made = asked(house, version)
+    code, told = command("cancel_examination", str(made.pk), who="house-engineer")
+    assert (code, told["state"], told["epsilon_spent"]) == (0, "cancelled", "0.000000")
+    code, error = command("cancel_examination", str(made.pk), who="house-engineer")
+    assert (code, error["code"]) == (3, "examination.state")
+    waits = Command()
+    with tenant_scope(house.id), pytest.raises(ExaminationFailedError) as ended:
+        waits._wait(made, 5)
+    assert ended.value.stable_code == "examination.cancelled"
+
+
+def test_its_account_is_not_cancelled_as_a_run(house: House, version: ModelVersion) -> None:
+    made = asked(house, version)
+    run = made.run
+    assert run is not None
+    with tenant_scope(house.id), pytest.raises(RunStateError) as refused:
+        cancel_run(house.engineer, run)
+    assert refused.value.stable_code == "run.not_trained"
+
+
+def test_which_changes_of_an_examination_are_legal() -> None:
+    for start, ends in LEGAL_OF_EXAMINATIONS.items():
+        for to in ExaminationState:
+            if to in ends:
+                continue
+            with pytest.raises(ExaminationStateError):
+                move_examination(Examination(state=start), to)

@@ -84,6 +84,7 @@ def test_epsilon_one_end_to_end() -> None:
     )
     metrics = measure(counts)
     exact = roc_auc_score(spec.encode_target(kept), probabilities)
+    assert metrics.auroc is not None
     assert abs(metrics.auroc.value - exact) < 0.03  # six standard deviations of noise and binning
     assert metrics.auroc.high - metrics.auroc.low < 0.03
     assert metrics.four_fifths["sex"] is False

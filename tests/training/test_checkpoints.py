@@ -1,4 +1,4 @@
-"""The bytes of a checkpoint: whole, or refused. What workers do with it: `test_pipeline.py`."""
+"""The bytes of a checkpoint: whole, or refused. What workers do: `test_pipeline_goes_on.py`."""
 
 import json
 from typing import Any, Final

@@ -53,7 +53,7 @@ def test_the_whole_way_on_the_command_line(house: House) -> None:
     assert set(run) == {
         "run", "model", "version", "state", "attempt", "guarantee", "proposal", "epsilon_asked",
         "epsilon_spent", "epsilon_spent_dataset", "epsilon_left", "delta", "steps", "auroc",
-        "error", "priority", "seconds", "cost",
+        "error", "priority", "seconds", "cost", "goes_on_from",
     }  # fmt: skip
     assert (run["state"], run["version"], run["model"]) == ("finished", 1, "people-income")
     assert (run["epsilon_asked"], run["steps"], run["delta"]) == ("1.000000", 45, "0.00001")

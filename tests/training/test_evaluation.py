@@ -12,12 +12,14 @@ from fairlearn.metrics import (
 from sklearn.metrics import roc_auc_score
 
 from training.accounting import epsilon, evaluation_mechanism, rdp_of
+from training.errors import RunRefusedError
 from training.evaluation import (
     BINS,
     LARGEST_GAP,
     SMALLEST_GROUP,
     EvaluationError,
     NoisyCounts,
+    check_classes,
     count,
     differ,
     held_out,
@@ -57,6 +59,7 @@ def test_without_noise_the_counts_are_exact() -> None:
     metrics = measure(counts)
     assert metrics.accuracy.value == pytest.approx(((SCORES >= 0.5) == LABELS).mean())
     assert metrics.base_rate.value == pytest.approx(LABELS.mean())
+    assert metrics.auroc is not None
     assert metrics.auroc.value == pytest.approx(roc_auc_score(LABELS, SCORES), abs=0.004)
     rate = metrics.groups["g"]["b"].selection_rate
     assert rate is not None
@@ -69,6 +72,7 @@ def test_with_noise_the_intervals_cover() -> None:
     for seed in range(40):
         metrics = measure(counted(LOUD, seed))
         for value, figure in zip(truth, (metrics.auroc, metrics.accuracy), strict=True):
+            assert figure is not None
             misses += not figure.low <= value <= figure.high
             widths.append(figure.high - figure.low)
     assert misses <= 6  # of 80
@@ -189,6 +193,7 @@ def test_what_two_models_differ_by_is_covered() -> None:
     assert exact.selection_gap["g"].value == pytest.approx(wanted[1])
     assert exact.odds_difference["g"] is not None
     assert exact.odds_difference["g"].value == pytest.approx(wanted[2])
+    assert exact.auroc is not None
     assert exact.auroc.value == pytest.approx(
         roc_auc_score(LABELS, SCORES) - roc_auc_score(LABELS, other), abs=0.006
     )
@@ -222,8 +227,9 @@ def test_nothing_held_out_is_not_a_crash() -> None:
     empty = counted(
         LOUD, probabilities=np.zeros(0), labels=np.zeros(0, np.float32), groups={"g": []}
     )
-    figure = measure(empty).auroc
-    assert 0 <= figure.low <= figure.value <= figure.high <= 1
+    metrics = measure(empty)
+    assert metrics.auroc is None
+    assert 0 <= metrics.accuracy.low <= metrics.accuracy.value <= metrics.accuracy.high <= 1
 
 
 @pytest.mark.parametrize(
@@ -250,3 +256,68 @@ def test_split_is_keyed_stable_and_of_the_asked_size() -> None:
     for share in (0.0, 1.0):
         with pytest.raises(EvaluationError):
             held_out(names, share, b"k")
+
+
+def with_positives(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Labels of which so many are positive."""
+    labels = np.zeros(ROWS, np.float32)
+    labels[np.linspace(0, ROWS - 1, count).astype(int)] = 1
+    return labels
+
+
+@pytest.mark.parametrize("other_class", [False, True])
+@pytest.mark.parametrize(
+    ("mechanism", "few", "enough"),
+    [
+        # Three standard deviations of a sum of BINS counts, each with noise of 4.2 / sqrt(0.7).
+        (LOUD, 0, 300),
+        (QUIET, 4, 60),
+    ],
+)
+def test_one_class_has_no_figures_of_both(
+    mechanism: Mechanism, few: int, enough: int, *, other_class: bool
+) -> None:
+    for seed in range(20):
+        labels = with_positives(few)
+        counts = counted(mechanism, seed, labels=1 - labels if other_class else labels)
+        metrics = measure(counts)
+        assert metrics.auroc is None
+        assert metrics.impact_ratio == metrics.odds_difference == {"g": None}
+        assert metrics.four_fifths == metrics.equalized_odds == {"g": None}
+        assert metrics.accuracy.high > 0
+        assert metrics.groups["g"]["a"].selection_rate is not None
+    labels = with_positives(enough)
+    metrics = measure(counted(mechanism, labels=1 - labels if other_class else labels))
+    assert metrics.auroc is not None
+    assert metrics.impact_ratio["g"] is not None
+
+
+def test_a_group_without_one_label_says_nothing_of_it() -> None:
+    labels = np.where(GROUP == "b", 0, LABELS).astype(np.float32)
+    metrics = measure(counted(LOUD, labels=labels))
+    row = metrics.groups["g"]["b"]
+    assert row.true_positive_rate is None
+    assert row.false_positive_rate is not None
+    assert metrics.odds_difference["g"] is None  # of two groups, one is left
+    assert metrics.impact_ratio["g"] is not None  # which asks for no labels
+
+
+def test_nobody_selected_has_no_ratio() -> None:
+    metrics = measure(counted(LOUD, probabilities=np.full(ROWS, 0.1)))
+    assert metrics.auroc is not None
+    assert metrics.impact_ratio["g"] is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "refused"), [((0, 0), True), ((1, 1), True), ((), True), ((0, 1), False)]
+)
+def test_one_class_is_refused_where_rows_may_be_looked_at(
+    labels: tuple[int, ...], *, refused: bool
+) -> None:
+    asked = np.array(labels, np.float32)
+    if not refused:
+        return check_classes(asked)
+    with pytest.raises(RunRefusedError) as caught:
+        check_classes(asked)
+    assert caught.value.stable_code == "run.one_class"
+    return None

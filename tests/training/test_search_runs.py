@@ -16,10 +16,10 @@ from governance.errors import LostLeaseError
 from governance.models import Job
 from governance.scoping import tenant_scope
 from governance.vault import open_object
+from tests.factories.attempts import account, expire, fresh, job_of
 from tests.factories.people import House, make_house
 from tests.factories.processes import forked
 from tests.factories.training import ASKED, SMALL, ask, make_version, trained
-from tests.training.test_pipeline import account, expire, fresh, job_of
 from tests.training.test_searching import SEARCH
 from training import accounting, checkpoints, learning, ledger, pipeline, searching
 from training.actions.runs import cancel_run, estimate_run, retry_run

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ import numpy as np
 import polars as pl
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 
 from audit.errors import RefusedError
 from audit.models import AuditEntry
-from governance.errors import InvalidError
-from governance.scoping import tenant_scope
+from governance import leases
+from governance.errors import InvalidError, LostLeaseError
+from governance.models import Job
+from governance.scoping import across_tenants, tenant_scope
 from tests.factories.people import House, make_house
+from tests.factories.processes import forked
 from tests.factories.training import DECLARATIONS, make_version, rows_of
 from training import ledger, twin
 from training.backgrounds import SENTENCES
@@ -231,3 +236,90 @@ def test_marginals_are_followed() -> None:
     even = bins.draw(1000, np.array([-3.0, -1.0]), generator)
     assert 400 < even.count("rare") < 600
     assert DECLARATIONS["columns"]["age"]["low"] == 17
+
+
+def lost(run: Run) -> None:
+    """The process that drew the twin is dead, and its lease is over."""
+    long_ago = timezone.now() - timedelta(minutes=5)
+    with across_tenants(reason="a test turns the clock"):
+        Job.objects.filter(subject=run.reference).update(leased_until=long_ago, sent_at=long_ago)
+
+
+@pytest.mark.parametrize(
+    ("dies_in", "charged"), [("write_ahead", False), ("noisy_marginals", True)]
+)
+def test_the_sweeper_ends_what_a_dead_process_left(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_in: str, *, charged: bool
+) -> None:
+    version = make_version(house)
+
+    class Killed(BaseException):
+        """Nothing of this process runs after it."""
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise Killed
+
+    with tenant_scope(house.id), monkeypatch.context() as patch:
+        patch.setattr(twin, dies_in, killed)
+        patch.setattr(twin, "stop_twin", killed)
+        with pytest.raises(Killed):
+            synthesize(house.engineer, version, 20, tmp_path / "twin.csv", "1")
+    with tenant_scope(house.id):
+        run = Run.objects.get()
+    assert leases.resend_due() == 0  # the lease holds
+    lost(run)
+    assert leases.resend_due() == 1
+    assert leases.resend_due() == 0
+    with tenant_scope(house.id):
+        run.refresh_from_db()
+        budget = Budget.objects.get()
+        said, again = ledger.statement(budget), recompute(budget)
+        job = Job.objects.get(subject=run.reference)
+    assert (run.state, run.error_code, job.state) == (RunState.FAILED, "run.worker_lost", "failed")
+    assert (said.spent > 0.9, said.reserved) == (charged, 0)
+    assert again.agrees(said.spent, said.spent)
+    entry = AuditEntry.objects.get(event="dataset.twin_lost")
+    assert json.loads(bytes(entry.body))["facts"]["run"] == run.reference
+
+
+def test_a_process_that_was_taken_for_dead_writes_no_twin(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = make_version(house)
+    measured = noisy_marginals
+
+    def slow(*given: Any, **named: Any) -> Any:
+        lost(Run.objects.get())
+        assert leases.resend_due() == 1
+        return measured(*given, **named)
+
+    monkeypatch.setattr(twin, "noisy_marginals", slow)
+    with tenant_scope(house.id):
+        with pytest.raises(LostLeaseError):
+            synthesize(house.engineer, version, 20, tmp_path / "twin.csv", "1")
+        run = Run.objects.get()
+        assert (run.state, run.error_code) == (RunState.FAILED, "run.worker_lost")
+        assert ledger.statement(Budget.objects.get()).spent > 0.9
+    assert list(tmp_path.glob("*twin*")) == []
+    assert not AuditEntry.objects.filter(event="dataset.twin_written", outcome="done").exists()
+
+
+@pytest.mark.slow
+def test_killed_for_real(house: House, home: Path) -> None:
+    version = make_version(house)
+    ends = forked(home, "synthesize", f"{version.pk}:begun", f"{version.pk}:ahead")
+    assert ends == [-9, -9]
+    with tenant_scope(house.id):
+        runs = list(Run.objects.order_by("created_at"))
+    assert [run.state for run in runs] == [RunState.RUNNING] * 2
+    for run in runs:
+        lost(run)
+    assert leases.resend_due() == 2
+    with tenant_scope(house.id):
+        for run in runs:
+            run.refresh_from_db()
+        assert [run.state for run in runs] == [RunState.FAILED] * 2
+        assert [bool(ledger.account(run, 1).ahead) for run in runs] == [False, True]
+        said = ledger.statement(Budget.objects.get())
+    assert 0.4 < said.spent <= 0.5
+    assert said.reserved == 0

@@ -4,7 +4,7 @@ Each is fenced by the worker's lease in its own transaction: a worker that lost 
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from django.db.models import Max
 from django.utils import timezone
@@ -18,26 +18,14 @@ from governance.models.jobs import JobState
 from governance.permissions import Permission
 from governance.rbac import SystemActor
 from training import costs, ledger, members
-from training.admission import check_purpose, check_quality, end, forget, locked
+from training.admission import check_purpose, check_quality, end, forget, locked, start_anew
 from training.config import Plan
 from training.errors import RunStateError
+from training.keeping import AT_WORK, GOES_ON, is_over
 from training.mechanisms import exact
 from training.models import Checkpoint, Guarantee, Model, ModelVersion, Run, RunState
 from training.planning import check_unchanged
 from training.states import move
-
-# Ends after which going on makes sense: nothing of what was computed was at fault.
-GOES_ON: Final = frozenset(
-    {
-        "run.cancelled",
-        "run.worker_lost",
-        "checkpoint.not_written",
-        "engine.devices_busy",
-        "engine.devices_lost",
-        "engine.rank_lost",
-        "internal",
-    }
-)
 
 
 @action(Event.RUN_BEGUN, requires=Permission.RUN_FINISH)
@@ -102,7 +90,7 @@ class Made:
     card: dict[str, Any]
     card_digest: str
     epsilon_pld: float | None  # None without a DP guarantee, and of a search
-    auroc: float
+    auroc: float | None  # None where it is not measurable
 
 
 @action(Event.RUN_FINISHED, requires=Permission.RUN_FINISH)
@@ -153,8 +141,8 @@ def finish_run(
         guarantee=run.guarantee,
         model=version.reference,
         artifact=made.artifact_digest,
-        auroc=decimal(made.auroc),
         **costs.facts(effort),
+        **({} if made.auroc is None else {"auroc": decimal(made.auroc)}),
         **figures,
     )
     return version
@@ -195,4 +183,26 @@ def stop_run(
         record.facts(epsilon=decimal(ledger.spent_by(run, delta)))
     if not cancelled:
         record.failed(code)
+    return run
+
+
+@action(Event.RUN_CHECKPOINT_REMOVED, requires=Permission.RUN_FINISH)
+def remove_checkpoint(record: Record, actor: SystemActor, run: Run) -> Run:
+    """Destroy what a stopped run could be gone on with: a later attempt begins anew, and pays anew.
+
+    Raises:
+        RunStateError: it is at work, or is to go on; or nothing of it is kept any more.
+    """
+    del actor
+    run = locked(run, *(state for state in RunState if state not in AT_WORK))
+    row = Checkpoint.objects.filter(run=run).first()
+    if row is None or not is_over(run, row.written_at, timezone.now()):
+        raise RunStateError("this run may still be gone on with", code="run.goes_on")
+    start_anew(run)
+    record.facts(
+        attempt=run.attempt,
+        step=row.step,
+        state=run.state,
+        **({"code": run.error_code} if run.error_code else {}),
+    )
     return run

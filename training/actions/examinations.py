@@ -1,4 +1,4 @@
-"""An examination's way: requested and, where it is charged, reserved; finished or failed.
+"""An examination's way: requested and, where it is charged, reserved; finished, failed, cancelled.
 
 Who trains may attack a model, and so may the officer, who answers for what is promised and never
 trains; the budget bounds both. The auditor reads the figures and spends nothing. Figures are read
@@ -34,6 +34,7 @@ from training.examination import Examination, ExaminationKind, ExaminationState
 from training.mechanisms import WHOLE, Mechanism, Purpose
 from training.models import Guarantee, ModelVersion, Run, RunState
 from training.planning import is_public, parse_epsilon, training_rows
+from training.states import LEGAL_OF_EXAMINATIONS, move_examination
 
 EXAMINE: Final = "examine"  # kind of job
 QUEUE: Final = "train.cpu"
@@ -155,6 +156,24 @@ def stop_examination(
     _close(record, examination, RunState.FAILED, code)
     record.failed(code)
     return _ended(examination, ExaminationState.FAILED)
+
+
+@action(Event.EXAMINATION_CANCELLED, requires=Permission.EXAMINATION_REQUEST)
+def cancel_examination(record: Record, actor: UserActor, examination: Examination) -> Examination:
+    """End an examination without figures; what it wrote ahead stays charged, the rest is released.
+
+    It ends at once, also where a worker is at it: that one has lost its lease, notices so at its
+    next beat, and can write nothing more.
+
+    Raises:
+        ExaminationStateError: it has ended.
+    """
+    del actor
+    examination = _open(examination)
+    leases.halt(examination.reference, EXAMINE)
+    record.facts(model=examination.version.reference)
+    _close(record, examination, RunState.CANCELLED)
+    return _ended(examination, ExaminationState.CANCELLED)
 
 
 def _judged(
@@ -302,7 +321,7 @@ def _open(examination: Examination) -> Examination:
     """The row under its lock, if it has not ended."""
     rows = Examination.objects.select_for_update(of=("self",)).select_related("version", "run")
     found: Examination = rows.get(pk=examination.pk)
-    if found.state != ExaminationState.QUEUED:
+    if not LEGAL_OF_EXAMINATIONS[ExaminationState(found.state)]:
         raise ExaminationStateError(f"this examination is {found.state}")
     return found
 
@@ -319,7 +338,6 @@ def _close(record: Record, examination: Examination, state: RunState, code: str 
 
 
 def _ended(examination: Examination, state: ExaminationState) -> Examination:
-    examination.state = state
     examination.ended_at = timezone.now()
-    examination.save(update_fields=["state", "figures", "digest", "error_code", "ended_at"])
+    move_examination(examination, state, "figures", "digest", "error_code", "ended_at")
     return examination

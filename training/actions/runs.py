@@ -29,6 +29,7 @@ from training.admission import (
     check_purpose,
     check_quality,
     end,
+    forget,
     locked,
 )
 from training.asking import Judged, judge, one_of
@@ -217,10 +218,13 @@ def cancel_run(record: Record, actor: UserActor, run: Run) -> Run:
     A worker stops before its next block of steps; what it wrote ahead stays charged.
 
     Raises:
-        RunStateError: it has ended.
+        RunStateError: it has ended; or it trains nothing (`run.not_trained`): the account of an
+            examination or of a synthetic twin ends with that.
     """
     del actor
     run = locked(run, RunState.AWAITING_APPROVAL, RunState.QUEUED, RunState.RUNNING)
+    if not run.target:
+        raise RunStateError("nothing trains in this run", code="run.not_trained")
     if run.state == RunState.AWAITING_APPROVAL:
         _withdraw(run)
         end(run, RunState.CANCELLED)
@@ -262,6 +266,7 @@ def retry_run(record: Record, actor: UserActor, run: Run) -> Run:
     run.attempt += 1
     if kept is None:
         run.since = run.attempt
+        forget(run)  # of attempts that nothing goes on from
     run.started_at = run.ended_at = None
     run.error_code = ""
     run.save(update_fields=["attempt", "since", "started_at", "ended_at", "error_code"])

@@ -23,6 +23,7 @@ SECTIONS = {
     "training/budget": {"steward", "officer", "engineer", "owner", "auditor", "customer"},
     "training/modelversion": {*STAFF, "customer"},
     "training/examination": {"steward", "officer", "engineer", "owner", "auditor", "customer"},
+    "training/devicelease": {"engineer", "owner", "platform", "customer"},
     "gateway/license": {"officer", "owner", "platform", "auditor", "customer"},
     "gateway/apikey": {"officer", "owner", "platform", "auditor", "customer"},
     "audit/auditentry": {"officer", "owner", "auditor", "customer"},
@@ -157,7 +158,7 @@ def test_a_button_takes_no_get(world: World) -> None:
         in {"approve", "reject", "amend", "cancel", "retry", "propose", "release", "withdraw",
             "revoke", "key", "bundle", "tenant"}
     ]  # fmt: skip
-    assert len(buttons) == 15
+    assert len(buttons) == 16
     client = world.client("owner")
     assert {address: client.get(address).status_code for address in buttons} == dict.fromkeys(
         buttons, 405

@@ -63,6 +63,24 @@ def test_an_examination_that_waits_or_failed_says_so(world: World) -> None:
     assert 'http-equiv="refresh"' not in page
 
 
+def test_one_that_waits_is_cancelled_by_who_may_ask(world: World) -> None:
+    address = world.pages()["examination"]
+    assert f"{address}cancel/" not in world.client("engineer").get(address).content.decode()
+    with across_tenants(reason="a test prepares"):
+        rows = Examination.objects.filter(pk=world.examination.pk)
+        rows.update(figures={}, digest="", state="queued")
+    assert f"{address}cancel/" not in world.client("auditor").get(address).content.decode()
+    assert world.client("auditor").post(f"{address}cancel/").status_code == 403
+    engineer = world.client("engineer")
+    assert f"{address}cancel/" in engineer.get(address).content.decode()
+    assert engineer.post(f"{address}cancel/").status_code == 302
+    chinese = engineer.get(address, headers={"accept-language": "zh-CN"}).content.decode()
+    assert "已取消" in chinese
+    with across_tenants(reason="a test looks"):
+        assert Examination.objects.get(pk=world.examination.pk).state == "cancelled"
+    assert engineer.post(f"{address}cancel/").status_code == 409
+
+
 def test_the_list_and_the_models_page_lead_to_it(world: World) -> None:
     client = world.client("engineer")
     assert (

@@ -12,6 +12,7 @@ from governance.permissions import Role
 from governance.scoping import across_tenants, tenant_scope
 from tests.factories.console import STAFF, World
 from tests.factories.people import bind, make_tenant
+from training.cards import TOO_FEW
 from training.models import ModelVersion, Run, RunPoint
 
 
@@ -91,6 +92,27 @@ def test_a_card_is_read_in_the_readers_language(world: World) -> None:
     assert "一个承诺。" in chinese.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", "not measurable: too few of one class"), ("zh-CN", "无法度量：某一类别的记录过少")],
+)
+def test_a_figure_that_the_card_lacks_says_why(world: World, language: str, said: str) -> None:
+    figures = ("auroc", "impact_ratio", "four_fifths", "odds_difference", "equalized_odds")
+    group = {**dict.fromkeys(figures[1:]), "values": {"f": {"size": 120, "selection_rate": None}}}
+    evaluation = {
+        "auroc": None,
+        "not_measured": dict.fromkeys(figures, TOO_FEW),
+        "groups": {"sex": group},
+    }
+    with across_tenants(reason="a test prepares"):
+        ModelVersion.objects.filter(pk=world.fresh.pk).update(card={"evaluation": evaluation})
+    client = world.client("auditor")
+    page = client.get(world.pages()["model"], headers={"accept-language": language})
+    assert page.content.decode().count(said) == 2  # AUROC, and the groups
+    listed = client.get("/admin/training/modelversion/", headers={"accept-language": language})
+    assert listed.status_code == 200
+
+
 @pytest.mark.parametrize("who", [*STAFF, "customer"])
 def test_pages_load_nothing_from_elsewhere_and_carry_no_script(world: World, who: str) -> None:
     client = world.client(who)
@@ -134,3 +156,20 @@ def test_who_serves_two_tenants_chooses(world: World) -> None:
     assert client.post("/admin/tenant/", {"tenant": "rival"}).status_code == 404
     client.post("/admin/tenant/", {"tenant": "house"})
     assert client.get(world.pages()["dataset"]).status_code == 200
+
+
+def test_a_statement_names_the_guarantee_in_the_readers_language(world: World) -> None:
+    client, address = world.client("engineer"), world.pages()["budget"]
+    assert "differentially private" in client.get(address).content.decode()
+    chinese = client.get(address, headers={"accept-language": "zh-CN"}).content.decode()
+    assert "差分隐私" in chinese
+    assert "账目未结" in chinese
+    assert "pc-columns" not in chinese  # no form stands beside it: the table has the page's width
+    assert "pc-columns" in world.client("steward").get(address).content.decode()
+
+
+def test_a_released_version_is_said_to_be_released_in_chinese(world: World) -> None:
+    with across_tenants(reason="a test prepares"):
+        ModelVersion.objects.filter(pk=world.fresh.pk).update(state="released")
+    page = world.client("auditor").get(world.pages()["model"], headers={"accept-language": "zh-CN"})
+    assert "已发布</span>" in page.content.decode()

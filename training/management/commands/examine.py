@@ -100,6 +100,10 @@ class Command(DoorCommand):
                 return now
             if now.state == ExaminationState.FAILED:
                 raise ExaminationFailedError("the examination failed", code=now.error_code)
+            if now.state == ExaminationState.CANCELLED:
+                raise ExaminationFailedError(
+                    "the examination was cancelled", code="examination.cancelled"
+                )
             if time.monotonic() > until:
                 raise ExaminationFailedError(
                     "the examination has not ended yet: it goes on", code="examination.wait_over"

@@ -27,8 +27,11 @@ class Command(DoorCommand):
         """Retry; the cost is told before anything is trained."""
         run = retry_run(actor, find(actor, Run, options["run"]))
         shown = told(run)
+        step = shown["goes_on_from"]
+        begins = "begins anew: nothing was kept" if step is None else f"goes on from step {step}"
         self.stderr.write(
-            f"attempt {run.attempt} reserves ε {shown['epsilon_asked']}; the dataset has spent "
+            f"attempt {run.attempt} {begins}; it reserves what is unpaid of "
+            f"ε {shown['epsilon_asked']}; the dataset has spent "
             f"{shown.get('epsilon_spent_dataset')}, {shown.get('epsilon_left')} is left"
         )
         if options["wait"]:
