@@ -34,7 +34,7 @@ from audit.recording import Record, append_refusal
 from gateway import idempotency, receipts, serving
 from gateway.actions.predictions import Answered, Served
 from gateway.authentication import KeyActor
-from gateway.committing import COMMITS, Pending, StaleError, UnscoredError
+from gateway.committing import COMMITS, AnsweredError, Pending, StaleError, UnscoredError
 from gateway.errors import RequestError
 from gateway.inputs import COUNTER
 from gateway.licensing import Call, admit
@@ -112,8 +112,9 @@ def answer(
                 raise NotFoundError("there is no such model here", code="model.not_found")
             asked, fault = _read(read_body)  # 2
             name, digest = _identified(standing, feature, asked, idempotency_key)
-            if idempotency_key is not None and asked is not None:
-                earlier = _claimed_or_answered(held, actor, name, digest)  # 3
+            if idempotency_key is not None and asked is not None:  # 3
+                held.enter_context(idempotency.claimed(actor.tenant_id, name))
+                earlier = idempotency.answered(actor.tenant_id, name, digest)
                 if earlier is not None:
                     return Answer(_again(earlier), replayed=True)
         call = _Called(actor, feature, asked, fault, name, digest)
@@ -121,6 +122,9 @@ def answer(
             served = _served(call, fresh=False)
         except StaleError:
             served = _served(call, fresh=True)
+        except AnsweredError as error:
+            with _faults_recorded(actor, standing.license):
+                return Answer(_again(idempotency.same(error.earlier, digest)), replayed=True)
     return Answer(_sent(served), replayed=False)
 
 
@@ -184,17 +188,6 @@ def _identified(
     fingerprint = "" if asked is None else asked.fingerprint
     digest = _keyed(customer, "call body", [license_, feature.value, fingerprint])
     return f"ik-{_keyed(customer, 'call name', [license_, own])[:60]}", digest
-
-
-def _claimed_or_answered(
-    held: ExitStack, actor: KeyActor, name: str, digest: str
-) -> Prediction | None:
-    earlier = idempotency.answered(actor.tenant_id, name, digest)
-    if earlier is None:
-        held.enter_context(idempotency.claimed(actor.tenant_id, name, digest))
-        # Answered by another process between the question and the claim?
-        earlier = idempotency.answered(actor.tenant_id, name, digest)
-    return earlier
 
 
 def _admitted(called: _Called, standing: Standing) -> tuple[Call, Standing]:

@@ -40,6 +40,14 @@ class StaleError(Exception):
     """What was remembered of the license, the key or the release may not hold any more."""
 
 
+class AnsweredError(Exception):
+    """Another process answered the same call meanwhile; nothing was charged or recorded here."""
+
+    def __init__(self, earlier: Prediction) -> None:
+        super().__init__()
+        self.earlier = earlier
+
+
 class UnscoredError(Exception):
     """The model could not answer; the cause says why. Nothing was charged or recorded."""
 
@@ -111,11 +119,11 @@ def _scored(calls: Sequence[Pending]) -> dict[int, Pending | UnscoredError]:
 
 def _committed(calls: Sequence[Pending]) -> Sequence[Served | BaseException]:
     if len(calls) == 1 and calls[0].fresh:
-        return [_alone(calls[0])]
+        return [_found(calls[0]) or _alone(calls[0])]
     try:
         return serve_predictions([call.serving for call in calls])  # 2
     except InFlightError:
-        return [_alone(call) for call in calls]  # 3
+        return [_found(call) or _alone(call) for call in calls]  # 3
     except DomainError:
         return [_alone(call) if call.fresh else StaleError() for call in calls]
     except DatabaseError as error:
@@ -125,11 +133,19 @@ def _committed(calls: Sequence[Pending]) -> Sequence[Served | BaseException]:
         return [_found(call) or _alone(call) for call in calls]
 
 
-def _found(call: Pending) -> Served | None:
-    """What was committed after all: a connection may break between a commit and its answer."""
+def _found(call: Pending) -> Served | AnsweredError | None:
+    """What stands under the call's request id already.
+
+    Its own answer, where the connection broke between the commit and its confirmation; or that of
+    another process, to the same call sent twice.
+    """
     with contextlib.suppress(DatabaseError), tenant_scope(call.actor.tenant_id):
-        stored = Prediction.objects.filter(pk=call.answered.id).first()
-        return None if stored is None else Served(stored.answer, stored.entry_id)
+        stored = Prediction.objects.filter(
+            tenant_id=call.actor.tenant_id, request_id=call.answered.request_id
+        ).first()
+        if stored is not None and stored.pk == call.answered.id:
+            return Served(stored.answer, stored.entry_id)
+        return None if stored is None else AnsweredError(stored)
     return None
 
 

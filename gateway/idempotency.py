@@ -4,29 +4,28 @@ After draft-ietf-httpapi-idempotency-key-header-07:
 
     answered before, same body          the stored answer, no charge
     answered before, another body       422 idempotency.body_differs
-    being answered, in any process      409 idempotency.in_flight
-    its process died                    the claim runs out after `HOLD`, and the next one takes over
+    being answered in this process      409 idempotency.in_flight
+    being answered in another one       computed twice and charged once: who commits second gets
+                                        what the first one answered
+    its process died                    a call like any other: nothing of it is left
 
-What is written here decides no right and no charge: the prediction's own unique constraint does. A
-claim is a row of bookkeeping, gone once the call has ended.
+What is held here decides no right and no charge: the prediction's own unique constraint does.
 """
 
 import re
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Final
 
-from django.db import IntegrityError, transaction
-from django.utils import timezone
-
 from gateway.errors import IdempotencyError, InFlightError, RequestError
-from gateway.models import CallClaim, Prediction
+from gateway.models import Prediction
 
 HEADER: Final = "Idempotency-Key"
-HOLD: Final = timedelta(seconds=60)  # longer than any answer takes
 _SHAPE: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_in_flight: set[tuple[uuid.UUID, str]] = set()
+_lock: Final = threading.Lock()
 
 
 def check_header(offered: str) -> str:
@@ -52,42 +51,34 @@ def answered(tenant: uuid.UUID, request_id: str, digest: str) -> Prediction | No
     earlier: Prediction | None = Prediction.objects.filter(
         tenant_id=tenant, request_id=request_id
     ).first()
-    if earlier is not None and earlier.request_digest != digest:
-        raise _differs()
+    return None if earlier is None else same(earlier, digest)
+
+
+def same(earlier: Prediction, digest: str) -> Prediction:
+    """An earlier answer, if it was to this body.
+
+    Raises:
+        IdempotencyError: it was to another.
+    """
+    if earlier.request_digest != digest:
+        raise IdempotencyError("this idempotency key was used for another body")
     return earlier
 
 
 @contextmanager
-def claimed(tenant: uuid.UUID, request_id: str, digest: str) -> Iterator[None]:
-    """Hold the request id while its call is answered.
+def claimed(tenant: uuid.UUID, request_id: str) -> Iterator[None]:
+    """Hold a request id in this process while its call is answered.
 
     Raises:
-        InFlightError: somebody else holds it.
-        IdempotencyError: somebody else holds it, for another body.
+        InFlightError: another thread holds it.
     """
-    token = uuid.uuid4()
-    _claim(tenant, request_id, digest, token)
+    place = tenant, request_id
+    with _lock:
+        if place in _in_flight:
+            raise InFlightError("a call under this idempotency key is being answered")
+        _in_flight.add(place)
     try:
         yield
     finally:
-        # By token: whoever took over from us keeps their claim.
-        CallClaim.objects.filter(tenant_id=tenant, request_id=request_id, token=token).delete()
-
-
-def _claim(tenant: uuid.UUID, request_id: str, digest: str, token: uuid.UUID) -> None:
-    now = timezone.now()
-    held = {"request_digest": digest, "token": token, "held_until": now + HOLD}
-    try:
-        with transaction.atomic():
-            CallClaim.objects.create(tenant_id=tenant, request_id=request_id, **held)
-    except IntegrityError:
-        rows = CallClaim.objects.filter(tenant_id=tenant, request_id=request_id)
-        if rows.filter(held_until__lte=now).update(**held):
-            return
-        if rows.exclude(request_digest=digest).exists():
-            raise _differs() from None
-        raise InFlightError("a call under this idempotency key is being answered") from None
-
-
-def _differs() -> IdempotencyError:
-    return IdempotencyError("this idempotency key was used for another body")
+        with _lock:
+            _in_flight.discard(place)

@@ -206,27 +206,6 @@ class InputCounts(TenantOwned):
         return f"{self.version_id} · {self.hour}"
 
 
-class CallClaim(TenantOwned):
-    """A call with an idempotency key that is being answered: bookkeeping, gone with its answer.
-
-    Of two requests under one key the second finds the first one's claim, in whatever process. A
-    claim that outlives `held_until` was left by a process that died, and may be taken over.
-    """
-
-    request_id = models.CharField(max_length=64)
-    request_digest = models.CharField(max_length=64)
-    token = models.UUIDField(default=uuid.uuid4)
-    held_until = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["tenant", "request_id"], name="call_claimed_once")
-        ]
-
-    def __str__(self) -> str:
-        return self.request_id
-
-
 class Pepper(models.Model):
     """A secret under which API keys are hashed, wrapped by the root key. Of no tenant."""
 

@@ -10,68 +10,28 @@ own. Each side is loaded in turn, A B C A B C …, at its best number of connect
 
 import json
 import os
-import secrets
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
-from psycopg import sql
-
-from gateway.processes import Command, Processes, free_port, wait_for_port
+from gateway.processes import Command, Processes, free_port, portcullis, wait_for_port
 from gateway.settings.env import BASE_DIR
+from tests.benchmarks.serving.world import environment, ran, throw_away_database
 
-DATABASE: Final = os.environ.get(
-    "DATABASE_URL", "postgresql://portcullis:portcullis@127.0.0.1:5432/postgres"
-)
 SECONDS: Final = float(os.environ.get("BENCH_SECONDS", "6"))
-ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "3"))
+ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "5"))
+KILLING: Final = float(os.environ.get("BENCH_KILLING", "24"))
 CONNECTIONS: Final = (8, 16, 32)
 BUSY: Final = 0.7  # of the maximum, for the tail
 SIDES: Final = ("ours", "bare", "keyed")
-PRODUCT: Final = "-m gunicorn gateway.wsgi --workers 2 --threads 16"
-# Measured with 1, 4 and 16 threads and with synchronous workers: see `PEERS`.
-PEERS: Final = {
-    "threads": "-m gunicorn tests.benchmarks.serving.peers --workers 2 --threads 4",
-}
+# At their best of 1, 4 and 16 threads, and of synchronous workers, which keep no connection open.
+PEERS: Final = "-m gunicorn tests.benchmarks.serving.peers --workers 2 --threads 4"
 
 Request = bytes
-
-
-@contextmanager
-def throw_away_database() -> Iterator[str]:
-    """An empty database beside the one that is named; gone afterwards."""
-    name = f"portcullis_bench_{secrets.token_hex(4)}"
-    with psycopg.connect(DATABASE, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    try:
-        yield urlunsplit(urlsplit(DATABASE)._replace(path=f"/{name}"))
-    finally:
-        with psycopg.connect(DATABASE, autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-            )
-
-
-def environment(home: Path, database: str, **more: str) -> dict[str, str]:
-    """Of a process of the bench: the development profile, PostgreSQL, one thread a library."""
-    ours = ("PORTCULLIS_", "DATABASE_URL", "CELERY_BROKER_URL", "REDIS_URL", "DJANGO_")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return inherited | {
-        "DJANGO_SETTINGS_MODULE": "gateway.settings.dev",
-        "PORTCULLIS_HOME": str(home),
-        "DATABASE_URL": database,
-        "REDIS_URL": os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/15"),
-        "OMP_NUM_THREADS": "1",
-        **more,
-    }
 
 
 def request(port: int, path: str, body: object, authorization: str = "") -> Request:
@@ -121,12 +81,13 @@ def _measure(home: Path, ours: str, theirs: str) -> None:
         DJANGO_SETTINGS_MODULE="tests.benchmarks.serving.peer_settings",
         BENCH_ARTIFACT=str(artifact),
     )
-    house = json.loads(_ran(own, "-m", "tests.benchmarks.serving.house", str(artifact), "1"))
-    foreign = _ran(peers, "-m", "tests.benchmarks.serving.foreign_key").strip()
+    house = json.loads(ran(own, "-m", "tests.benchmarks.serving.house", str(artifact), "1"))
+    foreign = ran(peers, "-m", "tests.benchmarks.serving.foreign_key").strip()
     ports = {side: free_port() for side in ("ours", "peers")}
+    (web,) = portcullis(port=ports["ours"], workers=False)
     servers = [
-        Command("ours", _gunicorn(PRODUCT, ports["ours"]), own),
-        Command("peers", _gunicorn(PEERS["threads"], ports["peers"]), peers),
+        Command(web.name, web.argv, own),
+        Command("peers", _gunicorn(PEERS, ports["peers"]), peers),
     ]
     body = {"row": house["row"]}
     path = f"/api/v1/models/{house['slug']}/predict"
@@ -138,7 +99,7 @@ def _measure(home: Path, ours: str, theirs: str) -> None:
         "bare": (ports["peers"], request(ports["peers"], "/bare", body)),
         "keyed": (ports["peers"], request(ports["peers"], "/keyed", body, f"Api-Key {foreign}")),
     }
-    with Processes(servers):
+    with Processes(servers, write=lambda _: None):
         for port in ports.values():
             wait_for_port("127.0.0.1", port, seconds=60)
         found = {side: _best(*calls[side]) for side in SIDES}
@@ -175,20 +136,6 @@ def _best(port: int, what: Request) -> int:
 def _gunicorn(start: str, port: int) -> tuple[str, ...]:
     quiet = "--log-level warning --no-control-socket"
     return (sys.executable, *start.split(), "--bind", f"127.0.0.1:{port}", *quiet.split())
-
-
-def _ran(environ: Mapping[str, str], *argv: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *argv],
-        env=environ,
-        capture_output=True,
-        text=True,
-        cwd=BASE_DIR,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr[-4000:])
-    return done.stdout.splitlines()[-1]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """One call over HTTP: answered, charged, recorded and receipted, or refused for one reason."""
 
 import json
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -590,19 +589,43 @@ class TestIdempotency:
         assert (inner[0].status_code, inner[0].json()["code"]) == (409, "idempotency.in_flight")
         assert shop.reload().used == 1
 
-    def test_a_dead_process_claim_runs_out(self, shop: Shop) -> None:
+    def test_held_in_this_process_alone_and_let_go(self, shop: Shop) -> None:
         from gateway import idempotency
-        from gateway.models import CallClaim
 
-        with tenant_scope(shop.customer.id):
-            token = uuid.uuid4()
-            idempotency._claim(shop.customer.id, "ik-x", "0" * 64, token)
-            with pytest.raises(InFlightError):
-                idempotency._claim(shop.customer.id, "ik-x", "0" * 64, token)
-            CallClaim.objects.update(held_until=timezone.now())
-            with idempotency.claimed(shop.customer.id, "ik-x", "0" * 64):
-                assert CallClaim.objects.get().token != token
-            assert not CallClaim.objects.exists()
+        with idempotency.claimed(shop.customer.id, "ik-x"):
+            with pytest.raises(InFlightError), idempotency.claimed(shop.customer.id, "ik-x"):
+                pass
+            with idempotency.claimed(shop.house.id, "ik-x"):
+                pass
+        with idempotency.claimed(shop.customer.id, "ik-x"):
+            pass
+
+    @pytest.mark.parametrize("body", [None, {"row": {**ROW, "age": 43}}])
+    def test_answered_by_another_process_meanwhile_it_is_one_charge(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch, body: object
+    ) -> None:
+        """The other's commit comes between our question and ours."""
+        from gateway import idempotency
+
+        first = call(shop.secret, **{"Idempotency-Key": "k"}).json()
+        answered = idempotency.answered
+        seen: list[object] = []
+
+        def too_early(*args: Any) -> Any:
+            seen.append(answered(*args) if body is None else None)
+
+        monkeypatch.setattr(idempotency, "answered", too_early)
+        again = call(shop.secret, body=body, **{"Idempotency-Key": "k"})
+        assert seen
+        if body is None:
+            assert (again.json(), again["Idempotent-Replayed"]) == (first, "true")
+            assert [entry["outcome"] for entry in entries("prediction.served")] == ["done"]
+        else:
+            assert (again.status_code, again.json()["code"]) == (
+                422,
+                "idempotency.body_differs",
+            )
+        assert (len(usage()), shop.reload().used) == (1, 1)
 
 
 def test_features_are_what_the_license_lists() -> None:
