@@ -128,7 +128,7 @@ def test_a_run_makes_a_version_of_its_members(house: House) -> None:
         assert made.card["members"][0]["reference"] == members[0].reference
         assert made.card_digest == digest(made.card)
         assert made.card["model"]["kind"] == "ensemble"
-        assert 0 <= float(made.card["evaluation"]["auroc"]["value"]) <= 1
+        assert 0 <= float(made.card["evaluation"]["accuracy"]["value"]) <= 1
         assert str(charge.mechanism.noise_multiplier) in str(privacy["mechanisms"])
         # The model: the mean, whatever the members bought.
         whole = LoadedModel(stored(made), expected=made.artifact_digest)

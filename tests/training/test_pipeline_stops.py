@@ -107,7 +107,7 @@ def test_whatever_else_goes_wrong_is_told_without_its_text(
     def broken(*_args: Any, **_kwargs: Any) -> Any:
         raise ValueError("11010518991231004X")
 
-    monkeypatch.setattr(pipeline, "learn", broken)
+    monkeypatch.setattr(pipeline, "fit", broken)
     run = ask(house, make_version(house))
     leases.run_here(run.reference)
     assert fresh(run).error_code == "internal"

@@ -182,7 +182,7 @@ def test_a_twin_that_diverges_spoils_no_run(house: House, monkeypatch: pytest.Mo
     version = trained(house, make_version(house, declarations=PUBLIC), **ASKED)
     told = version.card["twin"]
     assert (told["diverged"], "auroc" in told) == (True, False)
-    assert version.card["evaluation"]["auroc"]
+    assert version.card["evaluation"]["accuracy"]
     assert "became non-finite" in page(house, version)
 
 
@@ -209,7 +209,7 @@ def page(house: House, version: ModelVersion, language: str = "en") -> str:
 def test_the_card_has_the_figures_of_the_twin_and_what_they_differ_by(house: House) -> None:
     """Enough rows of each sex that a group's rates are told."""
     config = {**SMALL, "twin": True, "forms": ["onnx"]}
-    dataset = make_version(house, declarations=PUBLIC, rows=3_000)
+    dataset = make_version(house, declarations=PUBLIC, rows=9_000)
     with tenant_scope(house.id):
         objects = StoredObject.objects.count()
     version = trained(house, dataset, config=config, epsilon="3")
@@ -278,7 +278,7 @@ def test_stopped_at_its_twin_a_run_is_cancelled_and_goes_on_for_what_it_paid(
         run.refresh_from_db()
         assert run.state == RunState.FINISHED, run.error_code
         assert ledger.statement(run.version.dataset.budget).spent == spent
-        assert ModelVersion.objects.get(run=run).card["twin"]["auroc"]
+        assert ModelVersion.objects.get(run=run).card["twin"]["accuracy"]
 
 
 @pytest.mark.slow
@@ -300,4 +300,4 @@ def test_killed_at_its_twin_nothing_is_charged_twice(home: Any) -> None:
         known = ledger.account(run, 1)
         assert (known.closed, known.steps) == (True, 45)
         assert [charge.part for charge in known.ahead].count(Part.HELD_OUT) == 1
-        assert ModelVersion.objects.get(run=run).card["twin"]["auroc"]
+        assert ModelVersion.objects.get(run=run).card["twin"]["accuracy"]
