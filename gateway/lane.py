@@ -14,6 +14,8 @@ import io
 import json
 import logging
 import re
+import threading
+import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final
@@ -44,6 +46,7 @@ _JSON: Final = frozenset({"application/json", "application/json; charset=utf-8"}
 _ACCEPTED: Final = frozenset({"", "*/*", "application/json"})
 _UNUSUAL: Final = ("HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "HTTP_CONTENT_ENCODING")
 _IDEMPOTENCY: Final = "HTTP_" + HEADER.upper().replace("-", "_")
+REFRESHED_EVERY: Final = 1.0  # seconds
 _log: Final = logging.getLogger(__name__)
 
 
@@ -58,7 +61,7 @@ class Lane:
         address = _ADDRESS.fullmatch(environ.get("PATH_INFO", ""))
         if address is None or not _ordinary(environ):
             return self._django(environ, start_response)
-        close_old_connections()  # as Django does between two requests
+        _refreshed()
         with request_id(environ.get("HTTP_X_REQUEST_ID", "")) as chosen:
             status, headers, body = _answered(environ, address[1], Feature(address[2]))
         told = {
@@ -69,6 +72,21 @@ class Lane:
         }
         start_response(f"{status.value} {status.phrase}", list(told.items()))
         return [body]
+
+
+_thread: Final = threading.local()
+
+
+def _refreshed() -> None:
+    """As Django does between two requests: what grew old or broke is opened anew.
+
+    Once a second and thread: it costs a question to the database, and a connection that breaks in
+    between is found by the call itself, which then begins again (`gateway.committing`).
+    """
+    now = time.monotonic()
+    if now - getattr(_thread, "refreshed", 0.0) >= REFRESHED_EVERY:
+        close_old_connections()
+        _thread.refreshed = now
 
 
 def _answered(

@@ -98,8 +98,8 @@ def _served(records: Sequence[Record], servings: Sequence[Serving]) -> list[Serv
         _prediction(record, serving, now) for record, serving in zip(records, servings, strict=True)
     ]
     try:
-        insert_rows(UsageEvent, [_usage(serving, now) for serving in servings])
-        insert_rows(Prediction, predictions)
+        usage = [_usage(serving, now) for serving in servings]
+        insert_rows((UsageEvent, usage), (Prediction, predictions))
     except IntegrityError:
         raise InFlightError("this request was answered a moment ago: send it again") from None
     return [
