@@ -201,6 +201,7 @@ RUN_APPROVAL_EPSILON: float
 TRAINING_MODULES: list[str]
 CHECKPOINT_SECONDS: float
 FEEDBACK_DAYS: int
+LIMITS_REDIS_URL: str | None
 WATCH_WINDOW_HOURS: int
 WATCH_SMALLEST: int
 WATCH_ACCURACY_SHARE: float
@@ -248,6 +249,7 @@ def derive(env: Environment) -> dict[str, Any]:
         "TRAINING_MODULES": env.training_modules,
         "CHECKPOINT_SECONDS": env.checkpoint_seconds,
         "FEEDBACK_DAYS": env.feedback_days,
+        "LIMITS_REDIS_URL": _reveal(env.redis_url),
         "WATCH_WINDOW_HOURS": env.watch_window_hours,
         "WATCH_SMALLEST": env.watch_smallest,
         "WATCH_ACCURACY_SHARE": env.watch_accuracy_share,
