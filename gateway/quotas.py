@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from gateway.gcra import Rate
@@ -118,16 +118,21 @@ class Limits:
 def read(license_: "License | Terms") -> tuple[LimitTerms, ...]:
     """The limits of a license's calls, those of all its keys among them."""
     with across_tenants(reason="the limits of a model's owner bind every customer's calls"):
-        keys = ApiKey.objects.filter(license=license_.id)
-        subjects = (
-            Q(scope=LimitScope.KEY, subject__in=keys.values("pk"))
-            | Q(scope=LimitScope.LICENSE, subject=license_.id)
-            | Q(scope=LimitScope.CUSTOMER, subject=license_.customer_id)
-            | Q(scope=LimitScope.MODEL, subject=license_.model_id)
-        )
-        owner = License.objects.filter(pk=license_.id).values("tenant_id")
-        rows = Limit.objects.filter(subjects, tenant_id__in=owner).order_by("id")
+        rows = binding(license_, Limit.objects.all()).order_by("id")
         return tuple(LimitTerms.of(row) for row in rows)
+
+
+def binding(license_: "License | Terms", rows: "QuerySet[Limit]") -> "QuerySet[Limit]":
+    """Those of `rows` that bind a license's calls."""
+    keys = ApiKey.objects.filter(license=license_.id)
+    owner = License.objects.filter(pk=license_.id).values("tenant_id")
+    return rows.filter(
+        Q(scope=LimitScope.KEY, subject__in=keys.values("pk"))
+        | Q(scope=LimitScope.LICENSE, subject=license_.id)
+        | Q(scope=LimitScope.CUSTOMER, subject=license_.customer_id)
+        | Q(scope=LimitScope.MODEL, subject=license_.model_id),
+        tenant_id__in=owner,
+    )
 
 
 def of_key(terms: Sequence[LimitTerms], key: UUID) -> tuple[LimitTerms, ...]:

@@ -31,7 +31,8 @@ def keeps_the_bound(uses: list[int], rate: Rate) -> bool:
 @settings(deadline=None)
 @given(rates, st.lists(st.integers(0, 400_000), max_size=60))
 def test_one_by_one_never_more_than_the_bound(rate: Rate, gaps: list[int]) -> None:
-    tat, now, uses = 0, NOW, []
+    tat, now = 0, NOW
+    uses: list[int] = []
     for gap in gaps:
         now += gap
         grant = take(tat, now, ask(rate))
@@ -50,7 +51,8 @@ def test_one_by_one_never_more_than_the_bound(rate: Rate, gaps: list[int]) -> No
 def test_blocks_used_as_late_as_may_be_keep_the_bound(
     rate: Rate, asks: list[tuple[int, int, int]]
 ) -> None:
-    tat, now, uses = 0, NOW, []
+    tat, now = 0, NOW
+    uses: list[int] = []
     for gap, want, late in asks:
         now += gap
         life = min(LIFE, rate.tolerance // 4)
@@ -82,7 +84,8 @@ def test_a_full_bucket_gives_its_burst_and_not_one_more(rate: Rate, want: int) -
 @given(rates, st.lists(st.integers(-3_000_000, 1_000_000), max_size=40))
 def test_a_clock_that_goes_back_never_gives_more(rate: Rate, steps: list[int]) -> None:
     """Judged by true time, which the clock tells wrongly by jumps to the past."""
-    tat, clock, true, uses = 0, NOW, NOW, []
+    tat, clock, true = 0, NOW, NOW
+    uses: list[int] = []
     for step in steps:
         clock += step
         true += max(step, 0)
