@@ -525,8 +525,22 @@ class Event(Enum):
             "purpose": Fact.CODE,
             "quota": Fact.NUMBER,
             "expires": Fact.NUMBER,
+            "rate": Fact.NUMBER,
+            "burst": Fact.NUMBER,
         },
     )
+    LIMIT_SET = (
+        "limit.set",
+        {
+            "scope": Fact.CODE,
+            "of": Fact.REFERENCE,
+            "rate": Fact.NUMBER,
+            "burst": Fact.NUMBER,
+            "quota": Fact.NUMBER,
+            "period": Fact.CODE,
+        },
+    )
+    LIMIT_LIFTED = "limit.lifted", {"scope": Fact.CODE, "of": Fact.REFERENCE}
     LICENSE_REVOKED = "license.revoked", {"customer": Fact.REFERENCE}
     KEY_ISSUED = "key.issued", {"key": Fact.REFERENCE, "expires": Fact.NUMBER, "mode": Fact.CODE}
     KEY_REVOKED = "key.revoked", {"key": Fact.REFERENCE}

@@ -3,7 +3,8 @@
     1. what the key's license says, and its model; another model's name looks like none
     2. the body read; a fault of its waits until the license was judged
     3. an answer given before under the same idempotency key is given again, without charge
-    4. the license judged: the first denial in the fixed order
+    4. the call taken from its rates (`gateway.limits`), and the license judged: the first denial in
+       the fixed order
     5. the row checked against the model's own schema, and the score explained if asked for
     6. the model asked, outside any transaction, for all rows that wait (`gateway.committing`)
     7. charge, use, prediction and entry committed, with those of other calls or alone; after it,
@@ -19,9 +20,9 @@ Imports torch, with `gateway.serving`: doors import this module when the first c
 import json
 import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from django.db import transaction
@@ -35,10 +36,13 @@ from gateway import idempotency, receipts, serving
 from gateway.actions.predictions import Answered, Served
 from gateway.authentication import KeyActor
 from gateway.committing import COMMITS, AnsweredError, Pending, StaleError, UnscoredError
-from gateway.errors import RequestError
+from gateway.errors import QuotaError, RateError, RequestError
 from gateway.inputs import COUNTER
+from gateway.keys import CACHE
 from gateway.licensing import Call, admit
+from gateway.limits import LIMITER
 from gateway.models import Feature, License, Prediction
+from gateway.refusals import REFUSALS
 from gateway.standing import STANDINGS, Standing
 from governance import vault
 from governance.errors import NotFoundError
@@ -83,6 +87,12 @@ class Answer:
 
     body: dict[str, Any]
     replayed: bool
+    limits: Mapping[str, str] = field(default_factory=dict)  # what its rate still holds, as headers
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those of the answer over HTTP that are its own."""
+        return {**({"Idempotent-Replayed": "true"} if self.replayed else {}), **self.limits}
 
 
 def answer(
@@ -118,14 +128,18 @@ def answer(
                 if earlier is not None:
                     return Answer(_again(earlier), replayed=True)
         call = _Called(actor, feature, asked, fault, name, digest)
+        with _faults_recorded(actor, standing.license):
+            limits = _limited(call, standing)  # 4
         try:
-            served = _served(call, fresh=False)
-        except StaleError:
-            served = _served(call, fresh=True)
+            try:
+                served = _served(call, fresh=False)
+            except StaleError:
+                CACHE.drop(actor.facts.public_id)  # whatever of it did not hold, the next one reads
+                served = _served(call, fresh=True)
         except AnsweredError as error:
             with _faults_recorded(actor, standing.license):
                 return Answer(_again(idempotency.same(error.earlier, digest)), replayed=True)
-    return Answer(_sent(served), replayed=False)
+    return Answer(_sent(served), replayed=False, limits=limits)
 
 
 @dataclass(frozen=True)
@@ -199,8 +213,24 @@ def _admitted(called: _Called, standing: Standing) -> tuple[Call, Standing]:
         call = _call(called, standing)
         denial = admit(call)
     if denial is not None:
-        raise denial.raised()
+        raise denial.raised(call)
     return call, standing
+
+
+def _limited(called: _Called, standing: Standing) -> Mapping[str, str]:
+    """Take the call from its rates, once, however often it is judged then.
+
+    Whom the license itself refuses hears that first, and takes nothing.
+
+    Raises:
+        RateError: `limit.rate_exceeded`.
+    """
+    buckets = standing.limits.buckets(called.actor.facts.id)
+    denial = admit(_call(called, standing)) if buckets else None
+    if not buckets or not (denial is None or denial.error is QuotaError):
+        return {}
+    left = LIMITER.take(buckets)
+    return {} if left is None else left.headers
 
 
 def _call(called: _Called, standing: Standing) -> Call:
@@ -212,6 +242,7 @@ def _call(called: _Called, standing: Standing) -> Call:
         model_purposes=standing.purposes,
         units=UNITS,
         now=timezone.now(),
+        limits=standing.limits.quotas(called.actor.facts.id),
     )
 
 
@@ -281,6 +312,9 @@ def _faults_recorded(actor: KeyActor, license_: License) -> Iterator[None]:
             Permission.PREDICT.value,
             kind="model",
         )
+        raise
+    except RateError as error:
+        REFUSALS.note(error.stable_code, actor)  # counted: an entry a minute, not one a call
         raise
     except DomainError as error:
         if error.kind is Kind.FAILED:

@@ -8,8 +8,9 @@ from django.db.models import Q, QuerySet
 from audit.events import Event
 from audit.recording import append_refusal
 from gateway.authentication import Caller, KeyActor
-from gateway.models import License
+from gateway.models import ApiKey, License, LimitScope
 from governance.errors import NotFoundError
+from governance.lookup import find
 from governance.models import Tenant
 from governance.permissions import Permission
 from governance.rbac import Actor
@@ -69,6 +70,23 @@ def missing(actor: Actor, kind: str, permission: Permission) -> NotFoundError:
         Event.LOOKUP_REFUSED, actor, None, NotFoundError.code, permission.value, kind=kind
     )
     return NotFoundError(f"there is no such {kind} here")
+
+
+def find_limited(actor: Actor, scope: str, value: str) -> ApiKey | License | Tenant | Model:
+    """What a limit is to be of.
+
+    Raises:
+        NotFoundError: there is none, or it is not the actor's to know of.
+    """
+    match LimitScope(scope):
+        case LimitScope.KEY:
+            return find(actor, ApiKey, value)
+        case LimitScope.LICENSE:
+            return find(actor, License, value)
+        case LimitScope.CUSTOMER:
+            return find_tenant(actor, value)
+        case LimitScope.MODEL:
+            return find(actor, Model, value)
 
 
 def _named(value: str) -> Q:

@@ -3,7 +3,8 @@
 GatewayError
 ├── CredentialError        key.* auth.*        no credentials, or none that count
 ├── LicenseError           license.* model.*   the license does not allow the call
-├── QuotaError             license.quota_*     the license is used up
+├── QuotaError             license.quota_* quota.*   a quota is used up
+├── RateError              limit.rate_*        too many calls a second
 ├── RequestError           request.*           the request cannot be read
 ├── IdempotencyError       idempotency.*       a key was used for another body
 ├── InFlightError          idempotency.*       a call under the same key is being answered
@@ -12,6 +13,9 @@ GatewayError
 └── DemoTableError         demo.*              the table of the demo is not installed
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from audit.errors import DomainError, Kind
 
 
@@ -19,6 +23,7 @@ class GatewayError(DomainError):
     """Root of what gateway raises."""
 
     code = "gateway.error"
+    headers: Mapping[str, str] = MappingProxyType({})  # of the answer over HTTP
 
 
 class CredentialError(GatewayError):
@@ -36,10 +41,29 @@ class LicenseError(GatewayError):
 
 
 class QuotaError(GatewayError):
-    """The license's quota is used up."""
+    """A quota is used up.
+
+    `wait` is how many seconds it stays so at least: until the next period. A quota without periods
+    is only raised by people, so that a program is told to come again tomorrow.
+    """
 
     code = "license.quota_exhausted"
     kind = Kind.TOO_MANY
+
+    def __init__(self, detail: str, *, code: str | None = None, wait: int = 24 * 3600) -> None:
+        super().__init__(detail, code=code)
+        self.headers = {"Retry-After": str(wait)}
+
+
+class RateError(GatewayError):
+    """Too many calls a second. Counted, and recorded once a minute and key."""
+
+    code = "limit.rate_exceeded"
+    kind = Kind.TOO_MANY
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__("too many calls: come again when Retry-After is over")
+        self.headers = headers
 
 
 class RequestError(GatewayError):

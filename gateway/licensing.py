@@ -5,7 +5,7 @@ same code tomorrow. `admit` is pure: what it judges is read by the caller, at th
 and again, under the row's lock, in the transaction that charges it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,6 +15,7 @@ from audit.errors import DomainError
 from gateway.errors import CredentialError, LicenseError, QuotaError
 from gateway.keys import KeyFacts
 from gateway.models import Feature, License
+from gateway.quotas import EXHAUSTED, LimitTerms, exhausted, wait_for
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Call:
         model_purposes: what the released version was trained for; None if none is released.
         units: what the call costs.
         now: the moment of judgment.
+        limits: those with a quota that concern the call, beside the license's own.
     """
 
     key: KeyFacts
@@ -70,6 +72,7 @@ class Call:
     model_purposes: Collection[str] | None
     units: int
     now: datetime
+    limits: Sequence[LimitTerms] = ()
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,11 @@ class Denial:
     error: type[DomainError]
     holds: Callable[[Call], bool]
 
-    def raised(self) -> DomainError:
-        """The error to raise."""
+    def raised(self, call: Call | None = None) -> DomainError:
+        """The error to raise; that of a quota tells how long the call is to wait."""
+        wait = None if call is None else wait_for(self.code, call.limits, call.now)
+        if wait is not None:
+            return QuotaError(self.detail, code=self.code, wait=wait)
         return self.error(self.detail, code=self.code)
 
 
@@ -166,6 +172,18 @@ DENIALS: Final = (
         "the license's quota is used up",
         QuotaError,
         lambda call: call.key.charged and call.terms.used + call.units > call.terms.quota,
+    ),
+    *(
+        Denial(
+            code,
+            detail,
+            QuotaError,
+            lambda call, scope=scope: (
+                call.key.charged  # type: ignore[misc]  # bound by the loop
+                and exhausted(scope, call.limits, call.units, call.now)
+            ),
+        )
+        for scope, (code, detail) in EXHAUSTED.items()
     ),
 )
 

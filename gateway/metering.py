@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import connection
 
 from audit.errors import DomainError
+from gateway import quotas
 from gateway.errors import QuotaError
 from gateway.keys import KeyFacts, read_key
 from gateway.licensing import Call, Terms, admit
@@ -81,6 +82,13 @@ def take(calls: Sequence[Taken], *, at: datetime) -> None:
             )
             if cursor.rowcount != 1:
                 raise _why(first[place], version, at)
+    # After the licenses, and in an order of their own: one order of locks for all.
+    refused = quotas.take(
+        [(one, call.units) for call, _ in calls if call.key.charged for one in call.limits], at=at
+    )
+    if refused is not None:
+        blamed = next(taken for taken in calls if refused in taken[0].limits)
+        raise _why(*blamed, at)
 
 
 def _uuid(value: UUID) -> UUID | str:
@@ -105,6 +113,8 @@ def _why(call: Call, version: UUID, at: datetime) -> DomainError:
         terms = Terms.of(License.objects.get(pk=call.terms.id))
         released = ModelVersion.objects.filter(pk=version, state=ModelState.RELEASED).exists()
     purposes = call.model_purposes if released else None
-    denial = admit(Call(key, terms, call.feature, call.purpose, purposes, call.units, at))
+    limits = quotas.of_key(quotas.read(terms), key.id)
+    call = Call(key, terms, call.feature, call.purpose, purposes, call.units, at, limits)
+    denial = admit(call)
     # None: another call gave its units back in between; what was refused stays refused.
-    return QuotaError("the license's quota is used up") if denial is None else denial.raised()
+    return QuotaError("a quota is used up", wait=1) if denial is None else denial.raised(call)

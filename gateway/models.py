@@ -31,6 +31,8 @@ class License(TenantOwned):
     purpose = models.SlugField(_("purpose"), max_length=60)
     quota = models.BigIntegerField(_("quota of units"))
     used = models.BigIntegerField(_("units used"), default=0)
+    rate = models.BigIntegerField(_("calls a second"), null=True, blank=True)
+    burst = models.BigIntegerField(_("calls at once"), null=True, blank=True)
     starts_at = models.DateTimeField(_("starts"), default=timezone.now)
     expires_at = models.DateTimeField(_("expires"))
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
@@ -49,6 +51,11 @@ class License(TenantOwned):
             ),
             models.CheckConstraint(
                 condition=models.Q(expires_at__gt=models.F("starts_at")), name="license_lasts"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(rate__isnull=True, burst__isnull=True)
+                | models.Q(rate__gte=1, burst__gte=1),
+                name="license_rate_whole",
             ),
         ]
 
@@ -204,6 +211,88 @@ class InputCounts(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.version_id} · {self.hour}"
+
+
+class LimitScope(models.TextChoices):
+    """What a limit is of."""
+
+    KEY = "key", _("API key")
+    LICENSE = "license", _("license")
+    CUSTOMER = "customer", _("customer")
+    MODEL = "model", _("model")
+
+
+class LimitPeriod(models.TextChoices):
+    """After what a quota begins anew."""
+
+    TOTAL = "total", _("never")
+    MONTH = "month", _("calendar month (UTC)")
+
+
+class Limit(TenantOwned):
+    """A quota, a rate or both, beside what licenses hold: of the owner of models, on their calls.
+
+    One row a thing that is limited. `used` counts the charged units of the period that began in
+    month `began`, counted from year 0; it is moved on by `gateway.quotas`, in the transaction that
+    charges.
+    """
+
+    seen_by: ClassVar[tuple[str, ...]] = ("tenant_id", "customer_id")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    scope = models.CharField(_("limit of"), max_length=10, choices=LimitScope.choices)
+    subject = models.UUIDField()  # the id of the key, license, customer or model
+    name = models.CharField(_("name"), max_length=80)  # the subject's, as people know it
+    # Whose calls alone it is about, and who may see it; none for a model.
+    customer = models.ForeignKey(Tenant, on_delete=models.PROTECT, null=True, related_name="+")
+    rate = models.BigIntegerField(_("calls a second"), null=True, blank=True)
+    burst = models.BigIntegerField(_("calls at once"), null=True, blank=True)
+    quota = models.BigIntegerField(_("quota of units"), null=True, blank=True)
+    period = models.CharField(
+        _("begins anew"),
+        max_length=5,
+        choices=LimitPeriod.choices,
+        default=LimitPeriod.TOTAL,
+    )
+    used = models.BigIntegerField(_("units used"), default=0)
+    began = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(_("set"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("limit")
+        verbose_name_plural = _("limits")
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "scope", "subject"], name="limit_once"),
+            models.CheckConstraint(
+                condition=models.Q(rate__isnull=True, burst__isnull=True)
+                | models.Q(rate__gte=1, burst__gte=1),
+                name="limit_rate_whole",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(quota__isnull=True) | models.Q(quota__gte=1),
+                name="limit_quota_range",
+            ),
+            models.CheckConstraint(condition=models.Q(used__gte=0), name="limit_used_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_scope_display()} · {self.name}"
+
+    @property
+    def reference(self) -> str:
+        """The id that the log holds."""
+        return f"limit:{self.id}"
+
+
+class RateBucket(models.Model):
+    """A rate's state (`gateway.gcra`), where Redis does not hold it: bookkeeping, of no tenant."""
+
+    name = models.CharField(max_length=60, primary_key=True)
+    tat = models.BigIntegerField()  # microseconds since the Unix epoch
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Pepper(models.Model):

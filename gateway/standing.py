@@ -15,6 +15,7 @@ from gateway.aging import LIFE, Aging
 from gateway.authentication import KeyActor
 from gateway.licensing import Terms
 from gateway.models import License
+from gateway.quotas import Limits
 from gateway.releases import released_version
 from governance.lookup import find
 from governance.models import Tenant
@@ -34,6 +35,7 @@ class Standing:
         customer: who holds it.
         version: the newest released version of its model; None if none is.
         purposes: what that version was trained for; None without one.
+        limits: the rates and quotas of its calls.
     """
 
     license: License
@@ -41,6 +43,7 @@ class Standing:
     customer: Tenant
     version: ModelVersion | None
     purposes: frozenset[str] | None
+    limits: Limits
 
 
 class Standings:
@@ -84,6 +87,7 @@ def _read(actor: KeyActor) -> Standing:
         customer=Tenant.objects.get(pk=actor.tenant_id),
         version=version,
         purposes=None if version is None else _purposes(version),
+        limits=Limits.of(license_),
     )
 
 

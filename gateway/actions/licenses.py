@@ -8,6 +8,7 @@ from django.utils import timezone
 from audit.canonical import LARGEST
 from audit.events import Event
 from audit.recording import Record, action
+from gateway.gcra import checked_rate
 from gateway.models import Feature, License
 from gateway.moments import LONGEST, in_days, microseconds
 from gateway.releases import released_version
@@ -30,15 +31,19 @@ def issue_license(  # noqa: PLR0913 - a license's terms, each named at the call
     quota: int,
     expires_at: datetime,
     starts_at: datetime | None = None,
+    rate: int | None = None,
+    burst: int | None = None,
 ) -> License:
     """Let `customer` call `model`: its newest released version, whichever that is at the time.
 
     `features` are of `Feature`; `purpose` is one that the model's owner declared; `quota` is in
-    units, of which a prediction costs one. The license starts now if not told otherwise.
+    units, of which a prediction costs one. The license starts now if not told otherwise. `rate` is
+    in calls a second, `burst` in calls at once: as many as the rate, where only that is told.
 
     Raises:
         InvalidError: `license.features_invalid`, `license.quota_invalid`, `license.term_invalid`,
-            `license.not_a_customer`; the pointer names the argument.
+            `license.not_a_customer`, `limit.rate_invalid`, `limit.burst_invalid`; the pointer names
+            the argument.
         RefusedError: `purpose.unknown`.
         ConflictError: `model.not_released`.
     """
@@ -61,6 +66,7 @@ def issue_license(  # noqa: PLR0913 - a license's terms, each named at the call
             code="license.quota_invalid",
             pointer="/quota",
         )
+    rate, burst = checked_rate(rate, burst)
     if not max(starts_at, now) < expires_at <= in_days(LONGEST):
         raise InvalidError(
             "a license ends after it starts, in the future, within a hundred years",
@@ -80,6 +86,8 @@ def issue_license(  # noqa: PLR0913 - a license's terms, each named at the call
         features=wanted,
         purpose=purpose,
         quota=quota,
+        rate=rate,
+        burst=burst,
         starts_at=starts_at,
         expires_at=expires_at,
         issued_by_id=actor.user_id,
@@ -92,6 +100,7 @@ def issue_license(  # noqa: PLR0913 - a license's terms, each named at the call
         purpose=purpose,
         quota=quota,
         expires=microseconds(expires_at),
+        **({} if rate is None else {"rate": rate, "burst": burst}),
     )
     return license_
 

@@ -24,6 +24,7 @@ from rest_framework.views import set_rollback
 from audit.errors import DomainError, Kind
 from audit.recording import request_id
 from gateway.authentication import REALM
+from gateway.errors import GatewayError
 from gateway.refusals import REFUSALS
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -111,7 +112,8 @@ def told(error: DomainError) -> Told:
     status = _BY_CODE.get(error.stable_code, STATUS[error.kind])
     body = problem(status, error.stable_code, error.detail, pointer=error.pointer)
     challenge = {"WWW-Authenticate": REALM} if status is HTTPStatus.UNAUTHORIZED else {}
-    return Told(status, body, {_TYPE: CONTENT_TYPE, **challenge})
+    own = error.headers if isinstance(error, GatewayError) else {}
+    return Told(status, body, {_TYPE: CONTENT_TYPE, **challenge, **own})
 
 
 def internal() -> Told:

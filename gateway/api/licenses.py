@@ -32,8 +32,8 @@ class LicenseShown(serializers.ModelSerializer[License]):
     class Meta:
         model = License
         fields = (
-            "id", "customer", "model", "features", "purpose", "quota", "used", "starts_at",
-            "expires_at", "revoked_at", "created_at",
+            "id", "customer", "model", "features", "purpose", "quota", "used", "rate", "burst",
+            "starts_at", "expires_at", "revoked_at", "created_at",
         )  # fmt: skip
 
 
@@ -47,6 +47,12 @@ class LicenseBody(Body):
     quota = serializers.IntegerField(min_value=1, max_value=2**53 - 1)
     expires_at = serializers.DateTimeField()
     starts_at = serializers.DateTimeField(required=False)
+    rate = serializers.IntegerField(
+        min_value=1, max_value=2**53 - 1, required=False, help_text="Calls a second."
+    )
+    burst = serializers.IntegerField(
+        min_value=1, max_value=2**53 - 1, required=False, help_text="Calls at once."
+    )
 
 
 @scoped_read(License)

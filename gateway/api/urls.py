@@ -14,6 +14,7 @@ from gateway.api.feedback import BulkFeedback, SingleFeedback
 from gateway.api.fetches import Fetches, Sources
 from gateway.api.keys import Keys
 from gateway.api.licenses import Licenses
+from gateway.api.limits import Limits
 from gateway.api.measurements import Measurements
 from gateway.api.models import Models
 from gateway.api.predictions import Explain, Predict
@@ -56,6 +57,7 @@ for _prefix, _resource in {
     "fetches": Fetches,
     "keys": Keys,
     "licenses": Licenses,
+    "limits": Limits,
     "models": Models,
     "recognition-rules": Rules,
     "runs": Runs,

@@ -347,6 +347,22 @@ class LicenseForm(forms.Form):
         widget=widgets.UnfoldAdminIntegerFieldWidget(),
         help_text=_("Units; a prediction costs one."),
     )
+    rate = forms.IntegerField(
+        label=_("Calls a second"),
+        min_value=1,
+        max_value=2**53 - 1,
+        required=False,
+        widget=widgets.UnfoldAdminIntegerFieldWidget(),
+        help_text=_("Empty for any number."),
+    )
+    burst = forms.IntegerField(
+        label=_("Calls at once"),
+        min_value=1,
+        max_value=2**53 - 1,
+        required=False,
+        widget=widgets.UnfoldAdminIntegerFieldWidget(),
+        help_text=_("Empty for as many as a second's."),
+    )
     expires_at = forms.DateTimeField(
         label=_("Expires"),
         widget=forms.DateTimeInput(

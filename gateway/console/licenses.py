@@ -19,8 +19,9 @@ from gateway.catalog import find_tenant
 from gateway.console import words
 from gateway.console.access import check, person, sees
 from gateway.console.forms import KeyForm, LicenseForm
+from gateway.console.limits import LimitDoors, limits_of
 from gateway.console.sections import Section
-from gateway.models import ApiKey, Feature, License
+from gateway.models import ApiKey, Feature, License, Limit
 from governance.lookup import find
 from governance.models import Purpose, Tenant
 from governance.permissions import Permission
@@ -37,7 +38,7 @@ def state_of(row: License | ApiKey) -> str:
 
 
 @admin.register(License)
-class Licenses(Section):
+class Licenses(LimitDoors):
     """What customers may call; what we may call of others."""
 
     requires = Permission.LICENSE_VIEW
@@ -65,11 +66,13 @@ class Licenses(Section):
         return f"{license_.used:,} / {license_.quota:,}"
 
     def doors(self) -> list[URLPattern]:
-        """Issue, revoke; a key under the license."""
+        """Issue, revoke; a key under the license; limits of its calls."""
         return [
             self.form_door("issue/", self.issue, "issue"),
             self.button("<str:object_id>/revoke/", self.revoke, "revoke"),
             self.button("<str:object_id>/key/", self.key, "key"),
+            self.button("<str:object_id>/limit/", self.limit, "limit"),
+            self.button("<str:object_id>/lift/", self.lift, "lift"),
         ]
 
     def links(self, request: HttpRequest) -> list[tuple[str, str, str]]:
@@ -78,9 +81,9 @@ class Licenses(Section):
             return []
         return [(self.address("issue"), gettext("Issue a license"), "handshake")]
 
-    @scoped_read(License)
+    @scoped_read(License, Limit)
     def context(self, request: HttpRequest, row: License) -> dict[str, Any]:
-        """Terms, use and keys."""
+        """Terms, use, limits and keys."""
         state = state_of(row)
         may = person(request).may
         return {
@@ -91,6 +94,7 @@ class Licenses(Section):
             "key_form": KeyForm(charged_only=_is_customer(request, row))
             if state == "active" and may(Permission.KEY_ISSUE, row).allowed
             else None,
+            **limits_of(request, row),
             "may_revoke": state != "revoked" and may(Permission.LICENSE_REVOKE, row).allowed,
             "may_revoke_key": may(Permission.KEY_REVOKE, row).allowed,
         }

@@ -202,6 +202,7 @@ TRAINING_MODULES: list[str]
 CHECKPOINT_SECONDS: float
 CHECKPOINT_KEEP_DAYS: int
 FEEDBACK_DAYS: int
+LIMITS_REDIS_URL: str | None
 WATCH_WINDOW_HOURS: int
 WATCH_SMALLEST: int
 WATCH_ACCURACY_SHARE: float
@@ -250,6 +251,7 @@ def derive(env: Environment) -> dict[str, Any]:
         "CHECKPOINT_SECONDS": env.checkpoint_seconds,
         "CHECKPOINT_KEEP_DAYS": env.checkpoint_keep_days,
         "FEEDBACK_DAYS": env.feedback_days,
+        "LIMITS_REDIS_URL": _reveal(env.redis_url),
         "WATCH_WINDOW_HOURS": env.watch_window_hours,
         "WATCH_SMALLEST": env.watch_smallest,
         "WATCH_ACCURACY_SHARE": env.watch_accuracy_share,

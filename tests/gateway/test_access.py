@@ -12,6 +12,7 @@ from django.test import Client
 
 from audit.canonical import digest
 from audit.models import AuditEntry
+from gateway.actions.limits import Wanted, set_limit
 from gateway.models import License
 from governance.actions.measurements import Measured, record_measurement
 from governance.models import Proposal, User
@@ -91,6 +92,9 @@ def street() -> Street:
             tenant=house.tenant, version=shop.version, kinds=["engine"],
             requested_by=house.user(house.engineer),
         )  # fmt: skip
+        limit = set_limit(
+            house.platform, house.tenant, of=shop.license, wanted=Wanted(quota=50, rate=1000)
+        )
         proposal = propose_release(house.engineer, fresh)
         assert proposal.kind == ProposalKind.MODEL_RELEASE
     prediction = Client().post(
@@ -109,6 +113,7 @@ def street() -> Street:
         "run": str(shop.version.run_id),
         "examination": str(examination.id),
         "license": str(shop.license.id),
+        "limit": str(limit.id),
         "key": shop.issued.key.public_id,
         "prediction": prediction.json()["prediction"],
     }
@@ -139,6 +144,8 @@ READS: dict[str, set[str]] = {
     "keys/{key}": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "licenses": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "licenses/{license}": {"officer", "auditor", "owner", "platform", "customer", "key"},
+    "limits": {"officer", "auditor", "owner", "platform", "customer", "key"},
+    "limits/{limit}": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "models": ALL | {"customer", "key"},
     "models/income": ALL | {"customer", "key"},
     "models/income/examinations": ALL - {"platform"},
@@ -236,6 +243,11 @@ RUN_BODY = {"dataset": "applicants", "target": "income", "purpose": PURPOSE, "ep
 WRITES: list[tuple[str, Any, dict[str, int]]] = [
     ("licenses", LICENSE_BODY, {"platform": 201}),
     ("licenses/{license}/revoke", None, {"platform": 200}),
+    ("limits", {"scope": "license", "of": "{license}", "quota": 5}, {"platform": 201}),
+    ("limits", {"scope": "key", "of": "{key}", "rate": 5}, {"platform": 201}),
+    ("limits", {"scope": "model", "of": "income", "quota": 5}, {"platform": 201}),
+    ("limits", {"scope": "customer", "of": "acme", "quota": 5}, {"platform": 201}),
+    ("limits/{limit}/lift", None, {"platform": 204}),
     (
         "keys",
         {"license": "{license}", "name": "n"},
@@ -271,7 +283,9 @@ WRITES: list[tuple[str, Any, dict[str, int]]] = [
 def test_writes(street: Street, place: int) -> None:
     address, body, allowed = WRITES[place]
     url = f"/api/v1/{address.format(**street.names)}"
-    text = None if body is None else json.dumps(body).replace("{license}", street.names["license"])
+    text = None if body is None else json.dumps(body)
+    for name in ("license", "key"):
+        text = text and text.replace(f"{{{name}}}", street.names[name])
     for caller in CALLERS:
         with undone():
             before = AuditEntry.objects.count()

@@ -11,7 +11,8 @@ import pytest
 from audit.errors import Kind
 from gateway.keys import KeyFacts
 from gateway.licensing import DENIALS, Call, Terms, admit, judge_key
-from gateway.models import Feature, KeyMode
+from gateway.models import Feature, KeyMode, LimitPeriod, LimitScope
+from gateway.quotas import LimitTerms
 from gateway.settings.env import BASE_DIR
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -54,6 +55,11 @@ def with_terms(call: Call, **changed: object) -> Call:
     return replace(call, terms=replace(call.terms, **changed))  # type: ignore[arg-type]  # by name
 
 
+def with_limit(call: Call, scope: LimitScope) -> Call:
+    used_up = LimitTerms(uuid4(), scope, uuid4(), None, 5, LimitPeriod.TOTAL, 5, 0)
+    return replace(call, limits=(*call.limits, used_up))
+
+
 # Each makes one denial hold, and none that stands before it. The order is the table's.
 FAULTS: dict[str, Callable[[Call], Call]] = {
     "key.revoked": lambda call: with_key(call, revoked_at=NOW),
@@ -67,6 +73,10 @@ FAULTS: dict[str, Callable[[Call], Call]] = {
     "model.not_released": lambda call: replace(call, model_purposes=None),
     "model.purpose_differs": lambda call: replace(call, model_purposes=frozenset({"other"})),
     "license.quota_exhausted": lambda call: with_terms(call, used=10),
+    "quota.key_exhausted": lambda call: with_limit(call, LimitScope.KEY),
+    "quota.license_exhausted": lambda call: with_limit(call, LimitScope.LICENSE),
+    "quota.customer_exhausted": lambda call: with_limit(call, LimitScope.CUSTOMER),
+    "quota.model_exhausted": lambda call: with_limit(call, LimitScope.MODEL),
 }
 
 
@@ -126,4 +136,6 @@ def test_the_readme_lists_the_denials_in_their_order() -> None:
     listed = re.search(r"## Denials.*?\n\n(.*?)\n\n", text, re.DOTALL)
     assert listed is not None
     codes = re.findall(r"`([a-z_.]+)`", listed[1])
-    assert codes == ["key.malformed", "key.unknown", *FAULTS]
+    before = list(FAULTS).index("license.quota_exhausted")
+    told = [*list(FAULTS)[:before], "limit.rate_exceeded", *list(FAULTS)[before:]]
+    assert codes == ["key.malformed", "key.unknown", *told]

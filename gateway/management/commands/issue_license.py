@@ -30,6 +30,8 @@ class Command(DoorCommand):
             help="what may be called; repeat it (default: all)",
         )
         parser.add_argument("--quota", type=int, default=10_000, help="units in all")
+        parser.add_argument("--rate", type=int, help="calls a second (default: any number)")
+        parser.add_argument("--burst", type=int, help="calls at once (default: the rate)")
         parser.add_argument("--days", type=int, default=365, help="how long it lasts")
 
     def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
@@ -42,6 +44,8 @@ class Command(DoorCommand):
             purpose=options["purpose"],
             quota=options["quota"],
             expires_at=in_days(options["days"]),
+            rate=options["rate"],
+            burst=options["burst"],
         )
         return {
             "license": str(license_.id),
@@ -50,5 +54,7 @@ class Command(DoorCommand):
             "features": license_.features,
             "purpose": license_.purpose,
             "quota": license_.quota,
+            "rate": license_.rate,
+            "burst": license_.burst,
             "expires": license_.expires_at.isoformat(),
         }
