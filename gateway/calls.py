@@ -219,6 +219,7 @@ def _call(called: _Called, standing: Standing) -> Call:
         model_purposes=standing.purposes,
         units=UNITS,
         now=timezone.now(),
+        address=called.actor.address,
     )
 
 

@@ -12,9 +12,10 @@ from typing import Final
 from uuid import UUID
 
 from audit.errors import DomainError
-from gateway.errors import CredentialError, LicenseError, QuotaError
+from gateway.errors import CredentialError, KeyRefusedError, LicenseError, QuotaError
 from gateway.keys import KeyFacts
 from gateway.models import Feature, License
+from gateway.scopes import within
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Call:
         model_purposes: what the released version was trained for; None if none is released.
         units: what the call costs.
         now: the moment of judgment.
+        address: where the call comes from; None where the door has judged it.
     """
 
     key: KeyFacts
@@ -70,6 +72,7 @@ class Call:
     model_purposes: Collection[str] | None
     units: int
     now: datetime
+    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,16 @@ def expired(key: KeyFacts, now: datetime) -> bool:
     return now >= key.expires_at
 
 
+def elsewhere(key: KeyFacts, address: str | None) -> bool:
+    """Whether a key is used from where it may not be."""
+    return bool(key.networks) and address is not None and not within(address, key.networks)
+
+
+def covers(key: KeyFacts, scope: str) -> bool:
+    """Whether a key may be used for this."""
+    return key.scopes is None or scope in key.scopes
+
+
 # Before these stand `key.malformed` and `key.unknown`, which `gateway.keys` raises: until a key is
 # authenticated there is no license to speak of.
 DENIALS: Final = (
@@ -110,6 +123,18 @@ DENIALS: Final = (
         "this API key has expired",
         CredentialError,
         lambda call: expired(call.key, call.now),
+    ),
+    Denial(
+        "key.address_refused",
+        "this API key may not be used from here",
+        KeyRefusedError,
+        lambda call: elsewhere(call.key, call.address),
+    ),
+    Denial(
+        "key.scope_missing",
+        "this API key is not for this",
+        KeyRefusedError,
+        lambda call: not covers(call.key, call.feature.value),
     ),
     Denial(
         "license.revoked",
@@ -170,11 +195,13 @@ DENIALS: Final = (
 )
 
 
-def judge_key(key: KeyFacts, now: datetime) -> Denial | None:
+def judge_key(key: KeyFacts, now: datetime, address: str | None = None) -> Denial | None:
     """The first denial that concerns the key alone: judged for every door that a key opens."""
     if revoked(key):
         return DENIALS[0]
-    return DENIALS[1] if expired(key, now) else None
+    if expired(key, now):
+        return DENIALS[1]
+    return DENIALS[2] if elsewhere(key, address) else None
 
 
 def admit(call: Call) -> Denial | None:

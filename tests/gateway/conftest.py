@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway import keys, metering, peppers
+from gateway import keys, last_use, peppers
 from gateway.inputs import COUNTER
 from gateway.refusals import REFUSALS
 from gateway.standing import STANDINGS
@@ -18,4 +18,4 @@ def _a_fresh_process() -> Iterator[None]:
     REFUSALS.clear()
     COUNTER.forget()
     peppers.forget()
-    metering._touched.clear()
+    last_use.forget()
