@@ -76,7 +76,7 @@ def test_from_where_a_request_came(
         ("9" * 10_000, False),
     ],
 )
-def test_what_lies_within(address: str, inside: bool) -> None:
+def test_what_lies_within(address: str, *, inside: bool) -> None:
     assert within(address, parsed_networks(["192.0.2.0/24", "2001:db8::/32"])) is inside
 
 
@@ -135,7 +135,7 @@ class TestAddresses:
         settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
         shop = make_shop()
         secret = narrow(shop, addresses=["192.0.2.0/24"]).secret
-        environ = {"REMOTE_ADDR": remote}
+        environ: dict[str, Any] = {"REMOTE_ADDR": remote}
         if forwarded:
             environ["HTTP_X_FORWARDED_FOR"] = forwarded
         short, long = (
