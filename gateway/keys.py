@@ -11,7 +11,6 @@ it, so that scanners for leaked secrets, and we, tell a key from what looks like
 holds the id and the HMAC: neither reading it nor the pepper alone gives a key.
 """
 
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -29,22 +28,26 @@ from django.utils import timezone
 
 from gateway.aging import LIFE, Aging
 from gateway.errors import CredentialError
+from gateway.key_format import (
+    CHECK,
+    DIGITS,
+    ID,
+    SECRET,
+    base62,
+    shaped,
+    told,
+)
+from gateway.key_format import PATTERN as PATTERN  # noqa: PLC0414  # said by other modules
+from gateway.key_format import checksum as checksum  # noqa: PLC0414  # as above
 from gateway.models import ApiKey, KeyMode
 from gateway.peppers import pepper
 from gateway.scopes import Network, parsed_networks
 from governance.scoping import across_tenants
 
-# Published for secret scanners, and run over our own logs: a match that passes `parse` is a key.
-PATTERN: Final = r"pck_(?:live|test)_[0-9A-Za-z]{10}_[0-9A-Za-z]{49}"
-
 CAPACITY: Final = 100_000  # keys that are known
 NEGATIVE_CAPACITY: Final = 10_000  # ids that are not
 PAUSE: Final = 1.0  # seconds between two reads of a key whose remembered secret is not the one sent
 
-_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_ID, _SECRET, _CHECK = 10, 43, 6
-_shaped: Final = re.compile(PATTERN).fullmatch
-_PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
 _MODES: Final = {mode.value: mode for mode in KeyMode}
 _NOTHING: Final = bytes(32)  # no HMAC equals it
 
@@ -59,7 +62,7 @@ class NewKey:
 
     def digest(self, pepper_key: bytes) -> bytes:
         """What the database keeps of it."""
-        return digest_of(self.text[:-_CHECK].encode(), pepper_key=pepper_key)
+        return digest_of(self.text[:-CHECK].encode(), pepper_key=pepper_key)
 
 
 class ParsedKey(NamedTuple):
@@ -110,20 +113,10 @@ Reader = Callable[[str], KeyFacts | None]
 
 def generate(mode: KeyMode, public_id: str | None = None) -> NewKey:
     """A new key, or a new secret of the one that is named, by the system's random source."""
-    public_id = public_id or "".join(secrets.choice(_DIGITS) for _ in range(_ID))
-    secret = _base62(secrets.randbits(256), _SECRET)
+    public_id = public_id or "".join(secrets.choice(DIGITS) for _ in range(ID))
+    secret = base62(secrets.randbits(256), SECRET)
     body = f"pck_{mode.value}_{public_id}_{secret}"
     return NewKey(public_id, mode, body + checksum(body))
-
-
-def checksum(body: str) -> str:
-    """Six base-62 digits of the CRC-32 (ISO-HDLC) of `body`."""
-    return _told(crc32(body.encode("ascii")))
-
-
-def _told(number: int) -> str:
-    """Six base-62 digits, two at a time."""
-    return _PAIRS[number // 14_776_336] + _PAIRS[number // 3844 % 3844] + _PAIRS[number % 3844]
 
 
 def parse(text: str) -> ParsedKey:
@@ -132,9 +125,9 @@ def parse(text: str) -> ParsedKey:
     Raises:
         CredentialError: `key.malformed`.
     """
-    if _shaped(text) is not None:
-        body = text[:-_CHECK].encode()
-        if _told(crc32(body)) == text[-_CHECK:]:
+    if shaped(text) is not None:
+        body = text[:-CHECK].encode()
+        if told(crc32(body)) == text[-CHECK:]:
             return ParsedKey(text[9:19], _MODES[text[4:8]], body)
     raise CredentialError("this is not an API key", code="key.malformed")
 
@@ -321,11 +314,3 @@ def read_key(public_id: str) -> KeyFacts | None:
         previous_pepper_version=previous_version or 0,
         previous_not_after=until,
     )
-
-
-def _base62(number: int, length: int) -> str:
-    digits = []
-    for _ in range(length):
-        number, place = divmod(number, 62)
-        digits.append(_DIGITS[place])
-    return "".join(reversed(digits))

@@ -22,10 +22,7 @@ from governance.scoping import across_tenants
 def report(text: str) -> None:
     """Revoke the key that `text` is, if it opens anything. Says nothing of what came of it."""
     try:
-        facts = keys.authenticate(text)
-        denial = judge_key(facts, timezone.now())
-        if denial is not None:
-            raise denial.raised()
+        key = _alive(text)
     except CredentialError as error:
         REFUSALS.note(error.stable_code, event=Event.KEY_REPORT_REFUSED)
         return
@@ -33,5 +30,21 @@ def report(text: str) -> None:
         across_tenants(reason="only the key says whose it is"),
         contextlib.suppress(ConflictError),  # another report, or its owner, was faster
     ):
-        key = ApiKey.objects.select_related("license").get(pk=facts.id)
         report_key(FINDER, key.license, key=key)
+
+
+def _alive(text: str) -> ApiKey:
+    """The row of a key that opens something now, whatever was remembered of it.
+
+    Raises:
+        CredentialError: it opens nothing.
+    """
+    facts = keys.authenticate(text)
+    with across_tenants(reason="only the key says whose it is"):
+        key: ApiKey = ApiKey.objects.select_related("license").get(pk=facts.id)
+    if key.revoked_at is not None:
+        raise CredentialError("this API key was revoked", code="key.revoked")
+    denial = judge_key(facts, timezone.now())
+    if denial is not None:
+        raise denial.raised()
+    return key
