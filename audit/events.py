@@ -542,8 +542,26 @@ class Event(Enum):
     )
     LIMIT_LIFTED = "limit.lifted", {"scope": Fact.CODE, "of": Fact.REFERENCE}
     LICENSE_REVOKED = "license.revoked", {"customer": Fact.REFERENCE}
-    KEY_ISSUED = "key.issued", {"key": Fact.REFERENCE, "expires": Fact.NUMBER, "mode": Fact.CODE}
+    KEY_ISSUED = (
+        "key.issued",
+        {
+            "key": Fact.REFERENCE,
+            "expires": Fact.NUMBER,
+            "mode": Fact.CODE,
+            "scopes": Fact.CODES,  # none: whatever the license allows
+            "networks": Fact.NUMBER,  # how many; 0: from anywhere
+        },
+    )
+    # `overlap` in seconds; `kept`: which secret stays good beside the new one for so long.
+    KEY_ROTATED = (
+        "key.rotated",
+        {"key": Fact.REFERENCE, "overlap": Fact.NUMBER, "kept": Fact.CODE},
+    )
     KEY_REVOKED = "key.revoked", {"key": Fact.REFERENCE}
+    # Somebody found a key and sent it, whole: it is revoked.
+    KEY_REPORTED = "key.reported", {"key": Fact.REFERENCE}
+    # Texts that were sent as found keys and opened nothing; counted, as refused calls are.
+    KEY_REPORT_REFUSED = "key.report_refused", {"count": Fact.NUMBER}
     PREDICTION_SERVED = (
         "prediction.served",
         {

@@ -243,6 +243,7 @@ def _call(called: _Called, standing: Standing) -> Call:
         units=UNITS,
         now=timezone.now(),
         limits=standing.limits.quotas(called.actor.facts.id),
+        address=called.actor.address,
     )
 
 

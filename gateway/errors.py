@@ -2,6 +2,7 @@
 
 GatewayError
 ├── CredentialError        key.* auth.*        no credentials, or none that count
+├── KeyRefusedError        key.*               the key is good, and not for this
 ├── LicenseError           license.* model.*   the license does not allow the call
 ├── QuotaError             license.quota_* quota.*   a quota is used up
 ├── RateError              limit.rate_*        too many calls a second
@@ -31,6 +32,13 @@ class CredentialError(GatewayError):
 
     code = "auth.required"
     kind = Kind.UNAUTHENTICATED
+
+
+class KeyRefusedError(GatewayError):
+    """The key is good, and not for this: not from here, or not for what was asked."""
+
+    code = "key.refused"
+    kind = Kind.REFUSED
 
 
 class LicenseError(GatewayError):

@@ -29,6 +29,7 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 
 from audit.errors import DomainError
+from gateway.addresses import client_address
 from gateway.api import errors
 from gateway.api.parsing import LARGEST_BODY, strict_json
 from gateway.authentication import bearer
@@ -97,7 +98,7 @@ def _answered(
 
     sent = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     try:
-        actor = bearer(environ["HTTP_AUTHORIZATION"])
+        actor = bearer(environ["HTTP_AUTHORIZATION"], client_address(environ))
         with tenant_scope(actor.tenant_id):
             answered = calls.answer(
                 actor,

@@ -12,10 +12,11 @@ from typing import Final
 from uuid import UUID
 
 from audit.errors import DomainError
-from gateway.errors import CredentialError, LicenseError, QuotaError
+from gateway.errors import CredentialError, KeyRefusedError, LicenseError, QuotaError
 from gateway.keys import KeyFacts
 from gateway.models import Feature, License
 from gateway.quotas import EXHAUSTED, LimitTerms, exhausted, wait_for
+from gateway.scopes import within
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Call:
         units: what the call costs.
         now: the moment of judgment.
         limits: those with a quota that concern the call, beside the license's own.
+        address: where the call comes from; None where the door has judged it.
     """
 
     key: KeyFacts
@@ -73,6 +75,7 @@ class Call:
     units: int
     now: datetime
     limits: Sequence[LimitTerms] = ()
+    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,16 @@ def expired(key: KeyFacts, now: datetime) -> bool:
     return now >= key.expires_at
 
 
+def elsewhere(key: KeyFacts, address: str | None) -> bool:
+    """Whether a key is used from where it may not be."""
+    return bool(key.networks) and address is not None and not within(address, key.networks)
+
+
+def covers(key: KeyFacts, scope: str) -> bool:
+    """Whether a key may be used for this."""
+    return key.scopes is None or scope in key.scopes
+
+
 # Before these stand `key.malformed` and `key.unknown`, which `gateway.keys` raises: until a key is
 # authenticated there is no license to speak of.
 DENIALS: Final = (
@@ -116,6 +129,18 @@ DENIALS: Final = (
         "this API key has expired",
         CredentialError,
         lambda call: expired(call.key, call.now),
+    ),
+    Denial(
+        "key.address_refused",
+        "this API key may not be used from here",
+        KeyRefusedError,
+        lambda call: elsewhere(call.key, call.address),
+    ),
+    Denial(
+        "key.scope_missing",
+        "this API key is not for this",
+        KeyRefusedError,
+        lambda call: not covers(call.key, call.feature.value),
     ),
     Denial(
         "license.revoked",
@@ -188,11 +213,13 @@ DENIALS: Final = (
 )
 
 
-def judge_key(key: KeyFacts, now: datetime) -> Denial | None:
+def judge_key(key: KeyFacts, now: datetime, address: str | None = None) -> Denial | None:
     """The first denial that concerns the key alone: judged for every door that a key opens."""
     if revoked(key):
         return DENIALS[0]
-    return DENIALS[1] if expired(key, now) else None
+    if expired(key, now):
+        return DENIALS[1]
+    return DENIALS[2] if elsewhere(key, address) else None
 
 
 def admit(call: Call) -> Denial | None:

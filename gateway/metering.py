@@ -7,7 +7,7 @@ left. A test key's call is counted and never charged.
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -16,17 +16,13 @@ from django.db import connection
 from audit.errors import DomainError
 from gateway import quotas
 from gateway.errors import QuotaError
-from gateway.keys import KeyFacts, read_key
+from gateway.keys import read_key
 from gateway.licensing import Call, Terms, admit
-from gateway.models import ApiKey, License
+from gateway.models import License
 from governance.scoping import across_tenants
 from training.models import ModelState, ModelVersion
 
 Taken = tuple[Call, UUID]  # a call, and the version that answered it
-
-_TOUCH_EVERY: Final = timedelta(minutes=1)
-_TOUCHED_AT_MOST: Final = 10_000
-_touched: dict[UUID, datetime] = {}
 
 
 # One statement judges and takes: license, key and release as they are when it runs. EXISTS and no
@@ -93,17 +89,6 @@ def take(calls: Sequence[Taken], *, at: datetime) -> None:
 
 def _uuid(value: UUID) -> UUID | str:
     return value if connection.features.has_native_uuid_field else value.hex
-
-
-def touch(key: KeyFacts, *, at: datetime) -> None:
-    """Say when a key was last used: at most once a key, a minute and a process."""
-    last = _touched.get(key.id)
-    if last is not None and at - last < _TOUCH_EVERY:
-        return
-    ApiKey.objects.filter(pk=key.id).update(last_used_at=at)
-    if len(_touched) >= _TOUCHED_AT_MOST:
-        _touched.clear()
-    _touched[key.id] = at
 
 
 def _why(call: Call, version: UUID, at: datetime) -> DomainError:

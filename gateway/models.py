@@ -86,8 +86,16 @@ class ApiKey(TenantOwned):
     license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="keys")
     name = models.CharField(_("name"), max_length=80)
     mode = models.CharField(_("mode"), max_length=4, choices=KeyMode.choices)
+    # None: whatever the license allows. A list narrows it; see `gateway.scopes`.
+    scopes = models.JSONField(_("may be used for"), null=True, blank=True, default=None)
+    # Networks that it may be used from; none: from anywhere.
+    addresses = models.JSONField(_("addresses"), default=list, blank=True)
     digest = models.BinaryField()
     pepper_version = models.PositiveIntegerField()
+    # The secret before the last rotation, good until `previous_not_after`.
+    previous_digest = models.BinaryField(null=True)
+    previous_pepper_version = models.PositiveIntegerField(null=True)
+    previous_not_after = models.DateTimeField(_("old secret until"), null=True, blank=True)
     expires_at = models.DateTimeField(_("expires"))
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
@@ -111,6 +119,29 @@ class ApiKey(TenantOwned):
     def customer_id(self) -> uuid.UUID:
         """The tenant that calls with it."""
         return self.tenant_id
+
+
+class KeyRotation(TenantOwned):
+    """One rotation of a key. `request` tells the same request come again from another one."""
+
+    seen_by: ClassVar[tuple[str, ...]] = ("tenant_id", "key__license__tenant_id")
+
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="rotations")
+    request = models.CharField(max_length=64)
+    previous_not_after = models.DateTimeField(_("old secret until"))
+    rotated_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(_("rotated"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("rotation of a key")
+        verbose_name_plural = _("rotations of keys")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["key", "request"], name="key_rotated_once_a_request")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key_id} · {self.created_at}"
 
 
 class Prediction(TenantOwned):

@@ -92,6 +92,7 @@ def _record(event: Event, reason: str, actor: Actor, count: int) -> None:
 _ASKED: Final = {
     Event.CALL_REFUSED: Permission.PREDICT.value,
     Event.LOGIN_REFUSED: "session:open",
+    Event.KEY_REPORT_REFUSED: Permission.KEY_REVOKE.value,
 }
 REFUSALS: Final = Refusals()
 

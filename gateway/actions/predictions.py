@@ -15,7 +15,7 @@ from audit.explanation_records import shown
 from audit.recording import Record, action
 from audit.rows import Row, insert_rows
 from audit.together import Act, actions_together
-from gateway import metering
+from gateway import last_use, metering
 from gateway.authentication import KeyActor
 from gateway.errors import InFlightError
 from gateway.licensing import Call
@@ -93,7 +93,7 @@ def _served(records: Sequence[Record], servings: Sequence[Serving]) -> list[Serv
     now = timezone.now()
     metering.take([(one.asked.call, one.asked.version.pk) for one in servings], at=now)
     for actor in {serving.actor for serving in servings}:
-        metering.touch(actor.facts, at=now)
+        last_use.touch(actor.facts, at=now)
     predictions = [
         _prediction(record, serving, now) for record, serving in zip(records, servings, strict=True)
     ]

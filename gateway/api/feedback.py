@@ -15,9 +15,12 @@ from gateway.authentication import KeyActor
 from gateway.bindings import binds_action
 from gateway.errors import FeedbackError
 from gateway.feedback import MOST, Sent
+from gateway.licensing import covers
 from gateway.models import License, Prediction
+from gateway.scopes import FEEDBACK
 from governance.errors import NotFoundError
 from governance.lookup import find
+from governance.permissions import Permission
 from training.features import LARGEST_CELL
 
 _LABEL_HELP: Final = "One of the model's two labels; null where it tells one from all others."
@@ -60,10 +63,12 @@ class _FeedbackDoor(Door):
         """Who calls.
 
         Raises:
-            RefusedError: `permission.keys_only`; recorded.
+            RefusedError: `permission.keys_only`, `key.scope_missing`; recorded.
         """
         if not isinstance(self.actor, KeyActor):
             raise self._refused("permission.keys_only", "prediction")
+        if not covers(self.actor.facts, FEEDBACK):
+            raise self._refused("key.scope_missing", "prediction", Permission.FEEDBACK_SEND)
         return self.actor
 
     def take(self, actor: KeyActor, sent: list[Sent]) -> Response:

@@ -12,7 +12,7 @@ from gateway.api.datasets import Datasets, DatasetVersions
 from gateway.api.examinations import Examinations
 from gateway.api.feedback import BulkFeedback, SingleFeedback
 from gateway.api.fetches import Fetches, Sources
-from gateway.api.keys import Keys
+from gateway.api.keys import Keys, Pattern, Report
 from gateway.api.licenses import Licenses
 from gateway.api.limits import Limits
 from gateway.api.measurements import Measurements
@@ -77,6 +77,8 @@ _v1: list[URLPattern | URLResolver] = [
     path("dataset-versions/<name:version>/quality", Quality.as_view(), name="quality"),
     path("dataset-versions/<name:version>/drift", Drift.as_view(), name="drift"),
     path("datasets/<name:dataset>/contract", Contracts.as_view(), name="contract"),
+    path("keys/pattern", Pattern.as_view(), name="keys-pattern"),
+    path("keys/report", Report.as_view(), name="keys-report"),
     path("sources", Sources.as_view(), name="sources"),
     path("audit/bundles", Bundles.as_view(), name="audit-bundles"),
     *_router.urls,

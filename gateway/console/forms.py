@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold import widgets
 
 from gateway.console import words
-from gateway.models import Feature, KeyMode
+from gateway.models import Feature
 from governance.errors import InvalidError
 from governance.tables.encoding import ACCEPTED
 from training.actions.examinations import DEFAULT_EPSILON, DEFAULT_SHADOWS
@@ -384,23 +384,3 @@ class LicenseForm(forms.Form):
             self.fields[name].choices = offered  # type: ignore[attr-defined]  # a choice field
         year = timezone.localtime() + timedelta(days=365)
         self.fields["expires_at"].initial = year
-
-
-class KeyForm(forms.Form):
-    """What a new key is for."""
-
-    name = forms.CharField(
-        label=_("Name"),
-        max_length=80,
-        widget=_text(),
-        help_text=_("What people call it; it stays out of the log."),
-    )
-    mode = forms.ChoiceField(
-        label=_("Mode"), choices=KeyMode.choices, widget=widgets.UnfoldAdminSelectWidget()
-    )
-
-    def __init__(self, *args: Any, charged_only: bool, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if charged_only:
-            live = [(KeyMode.LIVE.value, KeyMode.LIVE.label)]
-            self.fields["mode"].choices = live  # type: ignore[attr-defined]  # a choice field

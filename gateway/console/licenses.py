@@ -1,5 +1,6 @@
-"""Licenses and API keys: issued, shown once, revoked."""
+"""Licenses and API keys: issued, shown once, rotated, revoked."""
 
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -12,16 +13,18 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from audit.errors import DomainError
-from gateway.actions.keys import issue_key, revoke_key
+from gateway.actions.keys import issue_key, revoke_key, rotate_key
 from gateway.actions.licenses import issue_license, revoke_license
 from gateway.bindings import binds_action, scoped_read
 from gateway.catalog import find_tenant
 from gateway.console import words
 from gateway.console.access import check, person, sees
-from gateway.console.forms import KeyForm, LicenseForm
+from gateway.console.forms import LicenseForm
+from gateway.console.key_forms import KeyForm, RotationForm
 from gateway.console.limits import LimitDoors, limits_of
 from gateway.console.sections import Section
 from gateway.models import ApiKey, Feature, License, Limit
+from gateway.moments import expiring
 from governance.lookup import find
 from governance.models import Purpose, Tenant
 from governance.permissions import Permission
@@ -91,7 +94,7 @@ class Licenses(LimitDoors):
             "state_label": STATES[state],
             "features": [str(Feature(name).label) for name in row.features],
             "keys": [(key, state_of(key), STATES[state_of(key)]) for key in row.keys.all()],
-            "key_form": KeyForm(charged_only=_is_customer(request, row))
+            "key_form": KeyForm(charged_only=_is_customer(request, row), features=row.features)
             if state == "active" and may(Permission.KEY_ISSUE, row).allowed
             else None,
             **limits_of(request, row),
@@ -145,14 +148,39 @@ class Licenses(LimitDoors):
     def key(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Issue a key. This answer is the only place where its secret ever stands."""
         license_: License = self.one(request, object_id)
-        name, mode = request.POST.get("name", ""), request.POST.get("mode", "")
+        # The action judges each: of the form only how they are written is wanted.
+        sent = request.POST
+        addresses = sent.get("addresses", "").replace(",", " ").split()
         try:
-            issued = issue_key(person(request), license_, name=name, mode=mode)
+            issued = issue_key(
+                person(request),
+                license_,
+                name=sent.get("name", ""),
+                mode=sent.get("mode", ""),
+                scopes=sent.getlist("scopes") or None,
+                addresses=addresses,
+            )
         except DomainError as error:
             return self.page(request, license_, error)
         page = self.page(request, license_, secret=issued.secret, issued=issued.key)
         page["Cache-Control"] = "no-store"
         return page
+
+
+class ExpiringFilter(admin.SimpleListFilter):
+    """Keys that end soon."""
+
+    title = _("expires within")
+    parameter_name = "expires_within"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002 - Django's
+        """A week, two, a month."""
+        return [("7d", _("7 days")), ("14d", _("14 days")), ("30d", _("30 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002 - as above
+        """The keys that still open something, and will not by then."""
+        value = self.value()
+        return queryset.filter(expiring(int(value[:-1]))) if value else queryset
 
 
 @admin.register(ApiKey)
@@ -168,7 +196,7 @@ class Keys(Section):
         "last_used_at",
         "expires_at",
     )  # fmt: skip
-    list_filter = ("mode",)
+    list_filter = ("mode", ExpiringFilter)
     search_fields = ("public_id", "name")
     ordering = ("-created_at",)
 
@@ -194,19 +222,54 @@ class Keys(Section):
         return str(key.license)
 
     def doors(self) -> list[URLPattern]:
-        """Revoke."""
-        return [self.button("<str:object_id>/revoke/", self.revoke, "revoke")]
+        """Rotate, revoke."""
+        return [
+            self.button("<str:object_id>/revoke/", self.revoke, "revoke"),
+            self.button("<str:object_id>/rotate/", self.rotate, "rotate"),
+        ]
 
     @scoped_read(ApiKey)
     def context(self, request: HttpRequest, row: ApiKey) -> dict[str, Any]:
         """What is known of a key, which is not its secret."""
         state = state_of(row)
+        may = person(request).may
         return {
             "state": state,
             "state_label": STATES[state],
-            "may_revoke": state == "active"
-            and person(request).may(Permission.KEY_REVOKE, row.license).allowed,
+            "scopes": None
+            if row.scopes is None
+            else [words.word(words.SCOPES, scope) for scope in row.scopes],
+            "overlaps": _overlaps(row),
+            "rotations": row.rotations.select_related("rotated_by"),
+            "rotation_form": RotationForm(choice=_overlaps(row))
+            if state == "active" and may(Permission.KEY_ISSUE, row.license).allowed
+            else None,
+            "may_revoke": state == "active" and may(Permission.KEY_REVOKE, row.license).allowed,
         }
+
+    @binds_action(rotate_key)
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Give the key a new secret. This answer is the only place where it ever stands."""
+        key: ApiKey = self.one(request, object_id)
+        form = RotationForm(request.POST, choice="keep" in request.POST)
+        if not form.is_valid():
+            page = self.page(request, key, rotation_form=form)
+            page.status_code = HTTPStatus.UNPROCESSABLE_ENTITY
+            return page
+        try:
+            rotated = rotate_key(
+                person(request),
+                key.license,
+                key=key,
+                overlap=form.overlap,
+                keep=form.cleaned_data.get("keep"),
+                idempotency_key=form.cleaned_data["request"],
+            )
+        except DomainError as error:
+            return self.page(request, key, error)
+        page = self.page(request, self.one(request, object_id), secret=rotated.secret)
+        page["Cache-Control"] = "no-store"
+        return page
 
     @binds_action(revoke_key)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -218,6 +281,11 @@ class Keys(Section):
             lambda: revoke_key(person(request), key.license, key=key),
             gettext("The key is revoked."),
         )
+
+
+def _overlaps(key: ApiKey) -> bool:
+    """Whether the secret before the last rotation is still good."""
+    return key.previous_not_after is not None and key.previous_not_after > timezone.now()
 
 
 def _is_customer(request: HttpRequest, license_: License) -> bool:

@@ -343,6 +343,20 @@ SENTENCES: Final[dict[str, Promise]] = {
     "quota.license_exhausted": _("The license's quota of this period is used up."),
     "quota.model_exhausted": _("The model's quota is used up."),
     "license.term_invalid": _("A license ends after it starts, and not in the past."),
+    "key.address_refused": _("This key may not be used from here."),
+    "key.addresses_invalid": _("These are no networks, or more than 32."),
+    "key.expired": _("This key has expired."),
+    "key.keep_unknown": _("Say which secret stays: the current or the previous one."),
+    "key.overlap_invalid": _("The old secret stays good for 30 days at most."),
+    "key.overlap_open": _(
+        "The last rotation's overlap has not ended: say which of the two secrets stays."
+    ),
+    "key.refused": _("The key is good, and not for this."),
+    "key.rotated_already": _(
+        "The key was rotated by this request, and its secret cannot be shown again."
+    ),
+    "key.scope_missing": _("This key may not be used for this."),
+    "key.scopes_invalid": _("These are no scopes, or the license does not cover them."),
     "key.mode_refused": _("Only who gave the license issues a key whose calls are not charged."),
     "key.mode_unknown": _("A key is live or test."),
     "key.name_invalid": _("A key needs a name of 1 to 80 characters."),

@@ -213,6 +213,7 @@ COST_CURRENCY: str
 TRAINING_PROCESSES: int
 TRAINING_DEVICES: int | None
 SOURCES: dict[str, Any]
+TRUSTED_PROXIES: list[str]
 RELEASE_K: dict[str, int]
 RELEASE_L: int
 RELEASE_T: Decimal
@@ -271,6 +272,7 @@ def derive(env: Environment) -> dict[str, Any]:
         "NLP_MODELS": env.nlp_models,
         "ADDRESS_MODEL": env.address_model,
         "SOURCES": env.sources,
+        "TRUSTED_PROXIES": env.trusted_proxies,
         "LOGGING": _logging(env.log_level),
         **celery(_reveal(env.celery_broker_url), home=home),
     }

@@ -6,6 +6,7 @@ spells the same way: DATABASE_URL, CELERY_BROKER_URL, REDIS_URL.
 
 import os
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -87,9 +88,19 @@ class Environment(BaseSettings):
     # Language models of one's own, {"de": "/models/de"}, and when a model reads addresses.
     nlp_models: dict[str, str] = Field(default_factory=dict)
     address_model: Literal["auto", "on", "off"] = "auto"
+    # Networks of proxies whose X-Forwarded-For is believed; none by default.
+    trusted_proxies: Names = []
     time_zone: str = "UTC"
     # Where stewards may fetch data from: {"name": "postgresql://…"}; see governance.sources.
     sources: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        # Whoever is trusted here says from where callers come: not everybody.
+        if not all(ip_network(network).prefixlen for network in value):
+            raise ValueError("a proxy's network is not all the world")
+        return value
 
     @field_validator("home")
     @classmethod

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway import keys, metering, peppers
+from gateway import keys, last_use, peppers
 from gateway.inputs import COUNTER
 from gateway.limits import LIMITER
 from gateway.refusals import REFUSALS
@@ -20,4 +20,4 @@ def _a_fresh_process() -> Iterator[None]:
     COUNTER.forget()
     LIMITER.forget()
     peppers.forget()
-    metering._touched.clear()
+    last_use.forget()

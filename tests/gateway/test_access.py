@@ -254,6 +254,7 @@ WRITES: list[tuple[str, Any, dict[str, int]]] = [
         {"platform": 201, "owner": 201, "customer": 201},
     ),
     ("keys/{key}/revoke", None, {"platform": 200, "owner": 200, "customer": 200}),
+    ("keys/{key}/rotate", {}, {"platform": 200, "owner": 200, "customer": 200}),
     ("tenants", {"slug": "new", "name": "New", "customer": True}, {"platform": 201}),
     ("approvals/{approval}/approve", None, {"officer": 200, "owner": 200}),
     ("approvals/{approval}/reject", None, {"officer": 200, "owner": 200}),

@@ -41,7 +41,9 @@ def test_a_license_and_its_key(shop: Shop, capsys: pytest.CaptureFixture[str]) -
     assert (license_["customer"], license_["quota"]) == ("acme", 7)
     code, key = run(capsys, "issue_key", license_["license"], "--name", "n", *AS_PLATFORM)
     assert code == 0
-    assert key.keys() == {"key", "secret", "license", "mode", "expires"}
+    assert key.keys() == {
+        "key", "secret", "license", "mode", "expires", "scopes", "addresses",
+    }  # fmt: skip
     assert str(keys.authenticate(key["secret"]).license_id) == license_["license"]
 
 

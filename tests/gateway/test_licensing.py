@@ -13,6 +13,7 @@ from gateway.keys import KeyFacts
 from gateway.licensing import DENIALS, Call, Terms, admit, judge_key
 from gateway.models import Feature, KeyMode, LimitPeriod, LimitScope
 from gateway.quotas import LimitTerms
+from gateway.scopes import parsed_networks
 from gateway.settings.env import BASE_DIR
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -64,6 +65,10 @@ def with_limit(call: Call, scope: LimitScope) -> Call:
 FAULTS: dict[str, Callable[[Call], Call]] = {
     "key.revoked": lambda call: with_key(call, revoked_at=NOW),
     "key.expired": lambda call: with_key(call, expires_at=NOW),
+    "key.address_refused": lambda call: replace(
+        with_key(call, networks=parsed_networks(["192.0.2.0/24"])), address="198.51.100.1"
+    ),
+    "key.scope_missing": lambda call: with_key(call, scopes=frozenset({"explain", "read"})),
     "license.revoked": lambda call: with_terms(call, revoked_at=NOW),
     "license.not_started": lambda call: with_terms(call, starts_at=NOW + timedelta(microseconds=1)),
     "license.expired": lambda call: with_terms(call, expires_at=NOW),
@@ -120,6 +125,7 @@ def test_a_test_key_is_never_short_of_quota() -> None:
 def test_the_kinds_are_what_doors_need() -> None:
     kinds = {denial.code: denial.error.kind for denial in DENIALS}
     assert kinds["key.revoked"] is Kind.UNAUTHENTICATED
+    assert kinds["key.address_refused"] is kinds["key.scope_missing"] is Kind.REFUSED
     assert kinds["license.expired"] is Kind.REFUSED
     assert kinds["license.quota_exhausted"] is Kind.TOO_MANY
 
