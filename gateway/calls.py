@@ -24,6 +24,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -33,6 +34,7 @@ from audit.events import Event, Outcome
 from audit.recording import Record, append_refusal
 from gateway import idempotency, receipts, serving
 from gateway.actions.predictions import Answered, Served
+from gateway.agreements import is_region
 from gateway.authentication import KeyActor
 from gateway.committing import COMMITS, Pending, StaleError, UnscoredError
 from gateway.errors import RequestError
@@ -52,10 +54,11 @@ _LONGEST_PURPOSE: Final = 60
 
 @dataclass(frozen=True)
 class Asked:
-    """The body of a call: `{"row": {…}, "purpose": "…"?}`."""
+    """The body of a call: `{"row": {…}, "purpose": "…"?, "region": "…"?}`."""
 
     row: object
     purpose: str | None
+    region: str | None
     fingerprint: str  # of the whole body
 
     @classmethod
@@ -65,8 +68,8 @@ class Asked:
         Raises:
             RequestError: `request.body_invalid`, with a pointer.
         """
-        if not isinstance(body, dict) or not body.keys() <= {"row", "purpose"}:
-            raise _wrong('the body is an object with "row" and, if told, "purpose"', "")
+        if not isinstance(body, dict) or not body.keys() <= {"row", "purpose", "region"}:
+            raise _wrong('the body is an object with "row" and, if told, "purpose", "region"', "")
         if "row" not in body:
             raise _wrong("the row is missing", "/row")
         purpose = body.get("purpose")
@@ -74,7 +77,10 @@ class Asked:
             isinstance(purpose, str) and 0 < len(purpose) <= _LONGEST_PURPOSE
         ):
             raise _wrong("a purpose is a short text", "/purpose")
-        return cls(body["row"], purpose, json.dumps(body, sort_keys=True))
+        region = body.get("region")
+        if region is not None and not (isinstance(region, str) and is_region(region)):
+            raise _wrong("a region is a country code or the slug of a region", "/region")
+        return cls(body["row"], purpose, region, json.dumps(body, sort_keys=True))
 
 
 @dataclass(frozen=True)
@@ -219,6 +225,7 @@ def _call(called: _Called, standing: Standing) -> Call:
         model_purposes=standing.purposes,
         units=UNITS,
         now=timezone.now(),
+        region=(called.asked and called.asked.region) or settings.SERVING_REGION or None,
     )
 
 

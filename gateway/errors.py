@@ -3,6 +3,7 @@
 GatewayError
 ├── CredentialError        key.* auth.*        no credentials, or none that count
 ├── LicenseError           license.* model.*   the license does not allow the call
+├── TermsChangedError      license.terms_*     the license was amended while a call was answered
 ├── QuotaError             license.quota_*     the license is used up
 ├── RequestError           request.*           the request cannot be read
 ├── IdempotencyError       idempotency.*       a key was used for another body
@@ -33,6 +34,13 @@ class LicenseError(GatewayError):
 
     code = "license.refused"
     kind = Kind.REFUSED
+
+
+class TermsChangedError(GatewayError):
+    """The license was amended while the call was answered; the same call may be sent again."""
+
+    code = "license.terms_changed"
+    kind = Kind.CONFLICT
 
 
 class QuotaError(GatewayError):

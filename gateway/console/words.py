@@ -207,6 +207,7 @@ VARIANTS: Final[dict[str, str]] = {
     "released": "success",
     "withdrawn": "danger",
     "active": "success",
+    "suspended": "warning",
     "revoked": "danger",
     "expired": "default",
     "done": "success",

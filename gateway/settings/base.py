@@ -134,6 +134,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "Guarantee": "training.models.Guarantee",
         "Feature": "gateway.models.Feature",
+        "SuspensionReason": "gateway.models.SuspensionReason",
         "ModelState": "training.models.ModelState",
         "RunState": "training.models.RunState",
     },
@@ -201,6 +202,7 @@ RUN_APPROVAL_EPSILON: float
 TRAINING_MODULES: list[str]
 CHECKPOINT_SECONDS: float
 FEEDBACK_DAYS: int
+SERVING_REGION: str
 WATCH_WINDOW_HOURS: int
 WATCH_SMALLEST: int
 WATCH_ACCURACY_SHARE: float
@@ -248,6 +250,7 @@ def derive(env: Environment) -> dict[str, Any]:
         "TRAINING_MODULES": env.training_modules,
         "CHECKPOINT_SECONDS": env.checkpoint_seconds,
         "FEEDBACK_DAYS": env.feedback_days,
+        "SERVING_REGION": env.serving_region,
         "WATCH_WINDOW_HOURS": env.watch_window_hours,
         "WATCH_SMALLEST": env.watch_smallest,
         "WATCH_ACCURACY_SHARE": env.watch_accuracy_share,

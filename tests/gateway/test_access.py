@@ -139,6 +139,14 @@ READS: dict[str, set[str]] = {
     "keys/{key}": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "licenses": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "licenses/{license}": {"officer", "auditor", "owner", "platform", "customer", "key"},
+    "licenses/{license}/amendments": {
+        "officer",
+        "auditor",
+        "owner",
+        "platform",
+        "customer",
+        "key",
+    },
     "models": ALL | {"customer", "key"},
     "models/income": ALL | {"customer", "key"},
     "models/income/examinations": ALL - {"platform"},
@@ -213,7 +221,7 @@ def test_a_key_sees_its_own_license_only(street: Street) -> None:
             customer=shop.customer,
             model=shop.version.model,
             quota=1,
-            purpose=PURPOSE,
+            purposes=[PURPOSE],
             expires_at=shop.license.expires_at,
             issued_by=shop.house.user(shop.house.platform),
         )
@@ -227,7 +235,7 @@ LICENSE_BODY = {
     "model": "income",
     "customer": "acme",
     "features": ["predict"],
-    "purpose": PURPOSE,
+    "purposes": [PURPOSE],
     "quota": 5,
     "expires_at": "2099-01-01T00:00:00Z",
 }
@@ -236,6 +244,11 @@ RUN_BODY = {"dataset": "applicants", "target": "income", "purpose": PURPOSE, "ep
 WRITES: list[tuple[str, Any, dict[str, int]]] = [
     ("licenses", LICENSE_BODY, {"platform": 201}),
     ("licenses/{license}/revoke", None, {"platform": 200}),
+    ("licenses/{license}/suspend", {"reason": "misuse"}, {"platform": 200}),
+    ("licenses/{license}/resume", None, {"platform": 409}),
+    ("licenses/{license}/renew", {"expires_at": "2099-01-01T00:00:00Z"}, {"platform": 200}),
+    ("licenses/{license}/amend", {"quota": 100, "seats": None}, {"platform": 422}),
+    ("licenses/{license}/amend", {"quota": 7, "regions": ["de"]}, {"platform": 200}),
     (
         "keys",
         {"license": "{license}", "name": "n"},
