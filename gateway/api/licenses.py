@@ -2,12 +2,20 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action as route
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gateway.actions.license_files import (
+    FILE_DAYS,
+    LONGEST_FILE,
+    issue_license_file,
+    issue_revocations,
+)
 from gateway.actions.licenses import (
     amend_license,
     issue_license,
@@ -141,10 +149,28 @@ class RenewalBody(Body):
     expires_at = serializers.DateTimeField()
 
 
+class FileBody(Body):
+    """How long a license file is good."""
+
+    days = serializers.IntegerField(default=FILE_DAYS, min_value=1, max_value=LONGEST_FILE)
+
+
 class SuspensionBody(Body):
     """Why a license rests."""
 
     reason = serializers.ChoiceField(SuspensionReason.choices)
+
+
+def _text(description: str) -> dict[tuple[int, str], OpenApiResponse]:
+    return {(201, "text/plain"): OpenApiResponse(OpenApiTypes.STR, description=description)}
+
+
+def _file(text: str, name: str) -> HttpResponse:
+    response = HttpResponse(
+        text, content_type="text/plain; charset=utf-8", status=status.HTTP_201_CREATED
+    )
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
 
 
 @scoped_read(License)
@@ -217,3 +243,20 @@ class Licenses(Resource):
         self.allow(self.requires, self.kind)
         rows = LicenseAmendment.objects.visible_to(self.actor).filter(license=self.one(pk))
         return paged(self, request, rows, AmendmentShown, ordering="-number")
+
+    @extend_schema(request=FileBody, responses=_text("Two signed notes (C2SP)."))
+    @route(detail=True, methods=["post"])
+    @binds_action(issue_license_file)
+    def file(self, request: Request, pk: str) -> HttpResponse:
+        """The terms as a signed file, which `python -m audit.license` checks offline."""
+        person, license_ = self.person, self.one(pk)
+        told: dict[str, Any] = checked(FileBody, request)
+        return _file(issue_license_file(person, license_, **told), f"{license_.pk}.license")
+
+    @extend_schema(request=None, responses=_text("Two signed notes (C2SP)."))
+    @route(detail=True, methods=["post"])
+    @binds_action(issue_revocations)
+    def revocations(self, request: Request, pk: str) -> HttpResponse:  # noqa: ARG002  # DRF's
+        """A signed list of this customer's licenses that do not hold, to check files against."""
+        license_ = self.one(pk)
+        return _file(issue_revocations(self.person, license_), f"{license_.pk}.revocations")

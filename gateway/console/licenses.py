@@ -1,5 +1,6 @@
 """Licenses and API keys: issued, shown once, revoked."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -13,6 +14,7 @@ from unfold.decorators import display
 
 from audit.errors import DomainError
 from gateway.actions.keys import issue_key, revoke_key
+from gateway.actions.license_files import issue_license_file, issue_revocations
 from gateway.actions.licenses import (
     amend_license,
     issue_license,
@@ -33,6 +35,7 @@ from gateway.models import ApiKey, Feature, License
 from governance.lookup import find
 from governance.models import Purpose, Tenant
 from governance.permissions import Permission
+from governance.rbac import UserActor
 from training.models import Model
 
 STATES = {
@@ -101,6 +104,8 @@ class Licenses(Section):
             self.button("<str:object_id>/suspend/", self.suspend, "suspend"),
             self.button("<str:object_id>/resume/", self.resume, "resume"),
             self.button("<str:object_id>/revoke/", self.revoke, "revoke"),
+            self.button("<str:object_id>/file/", self.file, "file"),
+            self.button("<str:object_id>/revocations/", self.revocations, "revocations"),
             self.button("<str:object_id>/key/", self.key, "key"),
         ]
 
@@ -132,6 +137,7 @@ class Licenses(Section):
             if state not in {"revoked", "suspended"}
             and may(Permission.LICENSE_SUSPEND, row).allowed
             else None,
+            "may_export": may(Permission.LICENSE_EXPORT, row).allowed,
             "may_resume": state == "suspended" and may(Permission.LICENSE_SUSPEND, row).allowed,
             "may_revoke": state != "revoked" and may(Permission.LICENSE_REVOKE, row).allowed,
             "may_revoke_key": may(Permission.KEY_REVOKE, row).allowed,
@@ -232,6 +238,33 @@ class Licenses(Section):
         except DomainError as error:
             return self._amend_page(request, form, error)
         return redirect(self.address("change", license_.pk))
+
+    @binds_action(issue_license_file)
+    def file(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The terms as a signed file."""
+        license_: License = self.one(request, object_id)
+        return self._download(request, license_, issue_license_file, "license")
+
+    @binds_action(issue_revocations)
+    def revocations(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The customer's licenses that do not hold, as a signed list."""
+        license_: License = self.one(request, object_id)
+        return self._download(request, license_, issue_revocations, "revocations")
+
+    def _download(
+        self,
+        request: HttpRequest,
+        license_: License,
+        issue: Callable[[UserActor, License], str],
+        suffix: str,
+    ) -> HttpResponse:
+        try:
+            text = issue(person(request), license_)
+        except DomainError as error:
+            return self.page(request, license_, error)
+        response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="{license_.pk}.{suffix}"'
+        return response
 
     def _amend_page(
         self, request: HttpRequest, form: AmendmentForm, error: DomainError | None = None

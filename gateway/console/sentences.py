@@ -322,6 +322,7 @@ SENTENCES: Final[dict[str, Promise]] = {
     "license.amendment_invalid": _("Change at least one of the terms that can be amended."),
     "license.feature_missing": _("The license does not cover this feature."),
     "license.features_invalid": _("Choose one or more of the features."),
+    "license.file_days_invalid": _("A license file is good for 1 to 366 days."),
     "license.not_a_customer": _("This tenant is not a customer."),
     "license.not_a_trial": _("A paid license does not become a trial."),
     "license.not_suspended": _("This license is not suspended."),
