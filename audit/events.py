@@ -522,11 +522,16 @@ class Event(Enum):
             "customer": Fact.REFERENCE,
             "model": Fact.REFERENCE,
             "features": Fact.CODES,
-            "purpose": Fact.CODE,
+            "purposes": Fact.CODES,
+            "regions": Fact.CODES,
+            "version": Fact.NUMBER,  # none: the newest released one
+            "seats": Fact.NUMBER,
+            "trial": Fact.FLAG,
             "quota": Fact.NUMBER,
             "expires": Fact.NUMBER,
             "rate": Fact.NUMBER,
             "burst": Fact.NUMBER,
+            "terms": Fact.DIGEST,
         },
     )
     LIMIT_SET = (
@@ -542,6 +547,50 @@ class Event(Enum):
     )
     LIMIT_LIFTED = "limit.lifted", {"scope": Fact.CODE, "of": Fact.REFERENCE}
     LICENSE_REVOKED = "license.revoked", {"customer": Fact.REFERENCE}
+    LICENSE_SUSPENDED = "license.suspended", {"customer": Fact.REFERENCE, "reason": Fact.CODE}
+    LICENSE_RESUMED = "license.resumed", {"customer": Fact.REFERENCE}
+    LICENSE_RENEWED = (
+        "license.renewed",
+        {
+            "customer": Fact.REFERENCE,
+            "number": Fact.NUMBER,
+            "expires": Fact.NUMBER,
+            "keys": Fact.NUMBER,  # that end with the license, and were extended with it
+            "before": Fact.DIGEST,
+            "after": Fact.DIGEST,
+        },
+    )
+    LICENSE_AMENDED = (
+        "license.amended",
+        {
+            "customer": Fact.REFERENCE,
+            "number": Fact.NUMBER,
+            "changed": Fact.CODES,
+            "before": Fact.DIGEST,
+            "after": Fact.DIGEST,
+        },
+    )
+    LICENSE_FILE_ISSUED = (
+        "license.file_issued",
+        {
+            "customer": Fact.REFERENCE,
+            "file": Fact.DIGEST,
+            "terms": Fact.DIGEST,
+            "until": Fact.NUMBER,
+            "size": Fact.NUMBER,  # of the log that the file names
+        },
+    )
+    REVOCATIONS_ISSUED = (
+        "license.revocations_issued",
+        {
+            "customer": Fact.REFERENCE,
+            "file": Fact.DIGEST,
+            "number": Fact.NUMBER,
+            "revoked": Fact.NUMBER,
+            "suspended": Fact.NUMBER,
+            "next_update": Fact.NUMBER,
+        },
+    )
     KEY_ISSUED = (
         "key.issued",
         {
@@ -574,6 +623,8 @@ class Event(Enum):
             "output": Fact.DECIMAL,
             "explanation": Fact.DIGEST,
             "units": Fact.NUMBER,
+            "purpose": Fact.CODE,
+            "region": Fact.CODE,
         },
     )
     # How many labels came, and nothing of what they say.

@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -34,6 +35,7 @@ from audit.events import Event, Outcome
 from audit.recording import Record, append_refusal
 from gateway import idempotency, receipts, serving
 from gateway.actions.predictions import Answered, Served
+from gateway.agreements import is_region
 from gateway.authentication import KeyActor
 from gateway.committing import COMMITS, AnsweredError, Pending, StaleError, UnscoredError
 from gateway.errors import QuotaError, RateError, RequestError
@@ -56,10 +58,11 @@ _LONGEST_PURPOSE: Final = 60
 
 @dataclass(frozen=True)
 class Asked:
-    """The body of a call: `{"row": {…}, "purpose": "…"?}`."""
+    """The body of a call: `{"row": {…}, "purpose": "…"?, "region": "…"?}`."""
 
     row: object
     purpose: str | None
+    region: str | None
     fingerprint: str  # of the whole body
 
     @classmethod
@@ -69,8 +72,8 @@ class Asked:
         Raises:
             RequestError: `request.body_invalid`, with a pointer.
         """
-        if not isinstance(body, dict) or not body.keys() <= {"row", "purpose"}:
-            raise _wrong('the body is an object with "row" and, if told, "purpose"', "")
+        if not isinstance(body, dict) or not body.keys() <= {"row", "purpose", "region"}:
+            raise _wrong('the body is an object with "row" and, if told, "purpose", "region"', "")
         if "row" not in body:
             raise _wrong("the row is missing", "/row")
         purpose = body.get("purpose")
@@ -78,7 +81,10 @@ class Asked:
             isinstance(purpose, str) and 0 < len(purpose) <= _LONGEST_PURPOSE
         ):
             raise _wrong("a purpose is a short text", "/purpose")
-        return cls(body["row"], purpose, json.dumps(body, sort_keys=True))
+        region = body.get("region")
+        if region is not None and not (isinstance(region, str) and is_region(region)):
+            raise _wrong("a region is a country code or the slug of a region", "/region")
+        return cls(body["row"], purpose, region, json.dumps(body, sort_keys=True))
 
 
 @dataclass(frozen=True)
@@ -244,6 +250,7 @@ def _call(called: _Called, standing: Standing) -> Call:
         now=timezone.now(),
         limits=standing.limits.quotas(called.actor.facts.id),
         address=called.actor.address,
+        region=(called.asked and called.asked.region) or settings.SERVING_REGION or None,
     )
 
 

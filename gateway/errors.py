@@ -4,6 +4,7 @@ GatewayError
 ├── CredentialError        key.* auth.*        no credentials, or none that count
 ├── KeyRefusedError        key.*               the key is good, and not for this
 ├── LicenseError           license.* model.*   the license does not allow the call
+├── TermsChangedError      license.terms_*     the license was amended while a call was answered
 ├── QuotaError             license.quota_* quota.*   a quota is used up
 ├── RateError              limit.rate_*        too many calls a second
 ├── RequestError           request.*           the request cannot be read
@@ -46,6 +47,13 @@ class LicenseError(GatewayError):
 
     code = "license.refused"
     kind = Kind.REFUSED
+
+
+class TermsChangedError(GatewayError):
+    """The license was amended while the call was answered; the same call may be sent again."""
+
+    code = "license.terms_changed"
+    kind = Kind.CONFLICT
 
 
 class QuotaError(GatewayError):

@@ -17,8 +17,8 @@ from django.db.models import QuerySet
 from audit.events import Event
 from audit.recording import append_refusal
 from gateway.authentication import KeyActor
-from gateway.errors import FeedbackConflictError, FeedbackError
-from gateway.models import Feedback, Prediction
+from gateway.errors import FeedbackConflictError, FeedbackError, LicenseError
+from gateway.models import Feature, Feedback, License, Prediction
 from governance.errors import NotFoundError
 from governance.permissions import Permission
 from training.models import ModelVersion
@@ -51,6 +51,22 @@ def predictions_of(actor: KeyActor) -> "QuerySet[Prediction]":
         .select_related("version")
     )
     return rows
+
+
+def denial_of(license_: License) -> LicenseError | None:
+    """What of a call's denials also concerns its feedback, in their order.
+
+    Labels may come late: neither the term nor the quota is asked.
+    """
+    if license_.revoked_at is not None:
+        return LicenseError("the license was revoked", code="license.revoked")
+    if license_.suspended_at is not None:
+        return LicenseError("the license is suspended", code="license.suspended")
+    if Feature.FEEDBACK.value not in license_.features:
+        return LicenseError(
+            "the license does not cover this feature", code="license.feature_missing"
+        )
+    return None
 
 
 def judge(actor: KeyActor, sent: Sequence[Sent], *, now: datetime, lock: bool = False) -> Judged:

@@ -27,12 +27,15 @@ class Terms:
     customer_id: UUID
     model_id: UUID
     features: frozenset[str]
-    purpose: str
+    purposes: frozenset[str]
     quota: int
     used: int
     starts_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
+    suspended_at: datetime | None = None
+    regions: frozenset[str] = frozenset()  # none: everywhere
+    amended: int = 0  # how often the terms were changed
 
     @classmethod
     def of(cls, license_: License) -> "Terms":
@@ -42,12 +45,15 @@ class Terms:
             customer_id=license_.customer_id,
             model_id=license_.model_id,
             features=frozenset(license_.features),
-            purpose=license_.purpose,
+            purposes=frozenset(license_.purposes),
             quota=license_.quota,
             used=license_.used,
             starts_at=license_.starts_at,
             expires_at=license_.expires_at,
             revoked_at=license_.revoked_at,
+            suspended_at=license_.suspended_at,
+            regions=frozenset(license_.regions),
+            amended=license_.amended,
         )
 
 
@@ -59,12 +65,14 @@ class Call:
         key: the key's facts.
         terms: the license of that key.
         feature: predict or explain.
-        purpose: what the caller says the call is for; None says "as licensed".
+        purpose: what the caller says the call is for; None says "as licensed", which only a
+            license with a single purpose answers.
         model_purposes: what the released version was trained for; None if none is released.
         units: what the call costs.
         now: the moment of judgment.
         limits: those with a quota that concern the call, beside the license's own.
         address: where the call comes from; None where the door has judged it.
+        region: where the answer is used, or else where it is made; None if nobody says.
     """
 
     key: KeyFacts
@@ -76,6 +84,14 @@ class Call:
     now: datetime
     limits: Sequence[LimitTerms] = ()
     address: str | None = None
+    region: str | None = None
+
+    @property
+    def stated_purpose(self) -> str | None:
+        """What the call is for: as told, or the license's only purpose."""
+        if self.purpose is None and len(self.terms.purposes) == 1:
+            return next(iter(self.terms.purposes))
+        return self.purpose
 
 
 @dataclass(frozen=True)
@@ -149,6 +165,12 @@ DENIALS: Final = (
         lambda call: call.terms.revoked_at is not None,
     ),
     Denial(
+        "license.suspended",
+        "the license is suspended",
+        LicenseError,
+        lambda call: call.terms.suspended_at is not None,
+    ),
+    Denial(
         "license.not_started",
         "the license has not started",
         LicenseError,
@@ -173,14 +195,36 @@ DENIALS: Final = (
         lambda call: call.feature.value not in call.terms.features,
     ),
     Denial(
+        "license.purpose_missing",
+        "the license is for several purposes, and the call must name one",
+        LicenseError,
+        lambda call: call.stated_purpose is None,
+    ),
+    Denial(
         "license.purpose_differs",
         "the license is for another purpose",
         LicenseError,
-        lambda call: call.purpose is not None and call.purpose != call.terms.purpose,
+        lambda call: call.purpose is not None and call.purpose not in call.terms.purposes,
+    ),
+    Denial(
+        "license.region_missing",
+        "the license is for certain regions, and the call must name one",
+        LicenseError,
+        lambda call: bool(call.terms.regions) and call.region is None,
+    ),
+    Denial(
+        "license.region_differs",
+        "the license is for other regions",
+        LicenseError,
+        lambda call: (
+            bool(call.terms.regions)
+            and call.region is not None
+            and call.region not in call.terms.regions
+        ),
     ),
     Denial(
         "model.not_released",
-        "no version of this model is released",
+        "no version of this model that the license allows is released",
         LicenseError,
         lambda call: call.model_purposes is None,
     ),
@@ -189,7 +233,7 @@ DENIALS: Final = (
         "the released version was trained for another purpose",
         LicenseError,
         lambda call: (
-            call.model_purposes is not None and call.terms.purpose not in call.model_purposes
+            call.model_purposes is not None and call.stated_purpose not in call.model_purposes
         ),
     ),
     Denial(

@@ -7,6 +7,7 @@ left. A test key's call is counted and never charged.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -15,7 +16,7 @@ from django.db import connection
 
 from audit.errors import DomainError
 from gateway import quotas
-from gateway.errors import QuotaError
+from gateway.errors import QuotaError, TermsChangedError
 from gateway.keys import read_key
 from gateway.licensing import Call, Terms, admit
 from gateway.models import License
@@ -25,12 +26,15 @@ from training.models import ModelState, ModelVersion
 Taken = tuple[Call, UUID]  # a call, and the version that answered it
 
 
-# One statement judges and takes: license, key and release as they are when it runs. EXISTS and no
+# One statement judges and takes: license, key and release as they are when it runs. What cannot be
+# asked of a row in SQL (features, purposes, regions, the version) is represented by the number of
+# amendments: a call commits under the terms that it was judged by, or not at all. EXISTS and no
 # join: a join would move the quota's condition into a subquery, which PostgreSQL does not ask again
 # after it has waited for another call's row lock.
 _TAKE: Final = """
     UPDATE gateway_license SET used = used + %(units)s
-    WHERE id = %(license)s AND customer_id = %(customer)s AND revoked_at IS NULL
+    WHERE id = %(license)s AND customer_id = %(customer)s AND amended = %(amended)s
+    AND revoked_at IS NULL AND suspended_at IS NULL
     AND starts_at <= %(at)s AND expires_at > %(at)s
     AND (%(units)s = 0 OR used <= quota - %(units)s)
     AND EXISTS (
@@ -50,17 +54,18 @@ def take(calls: Sequence[Taken], *, at: datetime) -> None:
 
     Raises:
         CredentialError, LicenseError, QuotaError: the first denial that holds now, of one of them.
+        TermsChangedError: none holds, but the terms are not those that it was judged by.
     """
-    units: Counter[tuple[UUID, UUID, UUID]] = Counter()
-    first: dict[tuple[UUID, UUID, UUID], Call] = {}
+    units: Counter[tuple[UUID, UUID, UUID, int]] = Counter()
+    first: dict[tuple[UUID, UUID, UUID, int], Call] = {}
     for call, version in calls:
         # Always in this order: two transactions that lock the same licenses never wait in a circle.
-        place = (call.terms.id, call.key.id, version)
+        place = (call.terms.id, call.key.id, version, call.terms.amended)
         units[place] += call.units if call.key.charged else 0
         first.setdefault(place, call)
     with connection.cursor() as cursor:
         for place in sorted(units):
-            license_, key, version = place
+            license_, key, version, amended = place
             named = {
                 "license": license_,
                 "key": key,
@@ -72,6 +77,7 @@ def take(calls: Sequence[Taken], *, at: datetime) -> None:
                 {
                     **{name: _uuid(value) for name, value in named.items()},
                     "units": units[place],
+                    "amended": amended,
                     "at": connection.ops.adapt_datetimefield_value(at),
                     "released": ModelState.RELEASED.value,
                 },
@@ -93,13 +99,16 @@ def _uuid(value: UUID) -> UUID | str:
 
 def _why(call: Call, version: UUID, at: datetime) -> DomainError:
     """The denial, judged by the rows as they are now."""
+    judged = call.terms
     key = read_key(call.key.public_id) or call.key
     with across_tenants(reason="a license is read again to say why it refused"):
         terms = Terms.of(License.objects.get(pk=call.terms.id))
         released = ModelVersion.objects.filter(pk=version, state=ModelState.RELEASED).exists()
     purposes = call.model_purposes if released else None
     limits = quotas.of_key(quotas.read(terms), key.id)
-    call = Call(key, terms, call.feature, call.purpose, purposes, call.units, at, limits)
+    call = replace(call, key=key, terms=terms, model_purposes=purposes, now=at, limits=limits)
     denial = admit(call)
+    if denial is None and terms.amended != judged.amended:
+        return TermsChangedError("the license's terms changed meanwhile: send it again")
     # None: another call gave its units back in between; what was refused stays refused.
     return QuotaError("a quota is used up", wait=1) if denial is None else denial.raised(call)

@@ -17,6 +17,18 @@ class Feature(models.TextChoices):
 
     PREDICT = "predict", _("predict")
     EXPLAIN = "explain", _("explain")
+    FEEDBACK = "feedback", _("feedback")
+    BATCH = "batch", _("batch")
+
+
+class SuspensionReason(models.TextChoices):
+    """Why a license rests."""
+
+    PAYMENT = "payment", _("payment is overdue")
+    MISUSE = "misuse", _("misuse is suspected")
+    SECURITY = "security", _("a security incident")
+    DISPUTE = "dispute", _("a dispute")
+    REQUEST = "request", _("the customer asked for it")
 
 
 class License(TenantOwned):
@@ -27,8 +39,17 @@ class License(TenantOwned):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     customer = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="licenses")
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="licenses")
+    # The one version that answers; None: the channel `stable`, whichever was released last.
+    version = models.PositiveIntegerField(_("version"), null=True, blank=True)
     features = models.JSONField(_("features"), default=list)
-    purpose = models.SlugField(_("purpose"), max_length=60)
+    purposes = models.JSONField(_("purposes"), default=list)
+    regions = models.JSONField(_("regions"), default=list)  # empty: everywhere
+    seats = models.PositiveIntegerField(_("seats"), null=True, blank=True)  # keys that open
+    trial = models.BooleanField(_("trial"), default=False)
+    # Stays when a trial is converted: there is one for each customer and model.
+    began_as_trial = models.BooleanField(default=False, editable=False)
+    # How often the terms were changed. A call is committed under the number it was judged by.
+    amended = models.PositiveIntegerField(_("amendments"), default=0)
     quota = models.BigIntegerField(_("quota of units"))
     used = models.BigIntegerField(_("units used"), default=0)
     rate = models.BigIntegerField(_("calls a second"), null=True, blank=True)
@@ -36,6 +57,10 @@ class License(TenantOwned):
     starts_at = models.DateTimeField(_("starts"), default=timezone.now)
     expires_at = models.DateTimeField(_("expires"))
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+    suspended_at = models.DateTimeField(_("suspended"), null=True, blank=True)
+    suspended_for = models.CharField(
+        _("reason"), max_length=10, choices=SuspensionReason.choices, blank=True, default=""
+    )
     issued_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(_("issued"), auto_now_add=True)
 
@@ -57,6 +82,16 @@ class License(TenantOwned):
                 | models.Q(rate__gte=1, burst__gte=1),
                 name="license_rate_whole",
             ),
+            models.CheckConstraint(
+                condition=models.Q(suspended_at__isnull=True, suspended_for="")
+                | models.Q(suspended_at__isnull=False) & ~models.Q(suspended_for=""),
+                name="license_suspended_for_a_reason",
+            ),
+            models.UniqueConstraint(
+                fields=["customer", "model"],
+                condition=models.Q(began_as_trial=True),
+                name="license_one_trial",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -66,6 +101,65 @@ class License(TenantOwned):
     def reference(self) -> str:
         """The id that the log holds."""
         return f"license:{self.id}"
+
+
+class AmendmentKind(models.TextChoices):
+    """How terms came to change."""
+
+    AMENDMENT = "amendment", _("amendment")
+    RENEWAL = "renewal", _("renewal")
+
+
+class LicenseAmendment(TenantOwned):
+    """One change of a license's terms, with all terms before and after it. Rows are only added."""
+
+    seen_by: ClassVar[tuple[str, ...]] = ("tenant_id", "license__customer_id")
+
+    license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="amendments")
+    number = models.PositiveIntegerField(_("number"))  # from 1, without gaps
+    kind = models.CharField(_("kind"), max_length=10, choices=AmendmentKind.choices)
+    before = models.JSONField()  # gateway.agreements.Agreement.told
+    after = models.JSONField()
+    before_digest = models.CharField(max_length=64)
+    after_digest = models.CharField(max_length=64)
+    amended_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(_("at"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("amendment")
+        verbose_name_plural = _("amendments")
+        ordering = ["license", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["license", "number"], name="amendment_numbered_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.license_id} · {self.number}"
+
+
+class RevocationList(TenantOwned):
+    """A signed list of one customer's licenses that no longer hold. Rows are only added."""
+
+    seen_by: ClassVar[tuple[str, ...]] = ("tenant_id", "customer_id")
+
+    customer = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    number = models.PositiveIntegerField(_("number"))  # from 1, without gaps
+    digest = models.CharField(max_length=64)  # SHA-256 of the file
+    issued_at = models.DateTimeField(_("issued"))
+    next_update = models.DateTimeField(_("next update"))
+
+    class Meta:
+        verbose_name = _("revocation list")
+        verbose_name_plural = _("revocation lists")
+        ordering = ["customer", "number"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "customer", "number"], name="revocations_numbered_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.customer} · {self.number}"
 
 
 class KeyMode(models.TextChoices):

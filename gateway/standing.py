@@ -33,7 +33,7 @@ class Standing:
         license: with its model.
         terms: what it says.
         customer: who holds it.
-        version: the newest released version of its model; None if none is.
+        version: the released version that answers, the licensed one or the newest; None if none is.
         purposes: what that version was trained for; None without one.
         limits: the rates and quotas of its calls.
     """
@@ -80,7 +80,7 @@ def _read(actor: KeyActor) -> Standing:
     license_ = find(actor, License, str(actor.facts.license_id))
     with across_tenants(reason="a license reaches the model of another tenant"):
         license_.model = Model.objects.get(pk=license_.model_id)
-    version = released_version(license_.model_id)
+    version = released_version(license_.model_id, license_.version)
     return Standing(
         license=license_,
         terms=Terms.of(license_),

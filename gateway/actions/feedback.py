@@ -8,8 +8,7 @@ from django.utils import timezone
 from audit.events import Event
 from audit.recording import Record, action
 from gateway.authentication import KeyActor
-from gateway.errors import LicenseError
-from gateway.feedback import Sent, hour_of, judge
+from gateway.feedback import Sent, denial_of, hour_of, judge
 from gateway.models import Feedback, License
 from governance.permissions import Permission
 
@@ -29,11 +28,12 @@ def take_feedback(
     """Write for each label whether the answer was right: all of them, or none. One entry a request.
 
     Raises:
-        LicenseError: `license.revoked`.
+        LicenseError: `license.revoked`, `license.suspended`, `license.feature_missing`.
         NotFoundError, FeedbackError, FeedbackConflictError: as `gateway.feedback.judge`.
     """
-    if not License.objects.filter(pk=license_.pk, revoked_at__isnull=True).exists():
-        raise LicenseError("the license was revoked", code="license.revoked")
+    denied = denial_of(License.objects.get(pk=license_.pk))
+    if denied is not None:
+        raise denied
     now = timezone.now()
     # Under the predictions' locks: of two requests about one, the second finds the first's label.
     judged = judge(actor, sent, now=now, lock=True)

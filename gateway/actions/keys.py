@@ -17,6 +17,7 @@ from gateway import idempotency, keys, peppers
 from gateway import scopes as allowed
 from gateway.models import ApiKey, KeyMode, KeyRotation, License
 from gateway.moments import microseconds
+from gateway.seats import check_seat
 from governance.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from governance.permissions import Permission
 from governance.rbac import SystemActor, UserActor
@@ -68,7 +69,8 @@ def issue_key(
         InvalidError: `key.name_invalid`, `key.mode_unknown`, `key.term_invalid`,
             `key.scopes_invalid`, `key.addresses_invalid`.
         RefusedError: `key.mode_refused`: a test key is asked for by the customer.
-        ConflictError: `license.revoked`, `license.expired`: there is nothing to open.
+        ConflictError: `license.revoked`, `license.expired`: there is nothing to open;
+            `license.seats_taken`.
     """
     now = timezone.now()
     expires_at = expires_at or license_.expires_at
@@ -80,7 +82,8 @@ def issue_key(
         )
     if mode not in KeyMode.values:
         raise InvalidError("the modes are live and test", code="key.mode_unknown", pointer="/mode")
-    license_ = License.objects.get(pk=license_.pk)  # as it is now, in this transaction
+    # As it is now, and held: of two keys for the last seat one finds it taken.
+    license_ = License.objects.select_for_update(of=("self",)).get(pk=license_.pk)
     if mode == KeyMode.TEST and actor.tenant_id != license_.tenant_id:
         raise RefusedError(
             "only who gave the license issues a key whose calls are not charged",
@@ -99,6 +102,7 @@ def issue_key(
         )
     narrowed = allowed.narrowed(scopes, license_.features)
     networks = allowed.networks(addresses)
+    check_seat(license_)
     made = keys.generate(KeyMode(mode))
     version = peppers.newest_or_first()
     key = ApiKey.objects.create(

@@ -155,7 +155,10 @@ def _prediction(record: Record, serving: Serving, now: datetime) -> Row:
         "input": answered.commitment,
         "output": decimal(answered.score),
         "units": answered.call.units,
+        "purpose": answered.call.stated_purpose,
     }
+    if answered.call.region is not None:
+        facts["region"] = answered.call.region
     if told is not None:
         facts["explanation"] = told["record"]
     record.facts(**facts)

@@ -81,7 +81,7 @@ class _FeedbackDoor(Door):
             raise
         except FeedbackError:
             judged = None  # told, and recorded, by the action
-        if judged is not None and not judged.fresh and license_.revoked_at is None:
+        if judged is not None and not judged.fresh and feedback.denial_of(license_) is None:
             taken = Taken(0, judged.known)
         else:
             taken = take_feedback(actor, license_, sent=sent)

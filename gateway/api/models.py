@@ -39,6 +39,11 @@ class VersionShown(serializers.ModelSerializer[ModelVersion]):
         )  # fmt: skip
 
 
+def _served(model: Model) -> ModelVersion | None:
+    """What answers who looks: a key's license may name a version, everyone else's is the newest."""
+    return released_version(model.id, getattr(model, "licensed", None))
+
+
 class ModelShown(serializers.ModelSerializer[Model]):
     """A model, and the version that is served."""
 
@@ -50,8 +55,8 @@ class ModelShown(serializers.ModelSerializer[Model]):
 
     @extend_schema_field(VersionShown(allow_null=True))
     def get_released(self, model: Model) -> Any:
-        """The newest released version."""
-        version = released_version(model.id)
+        """The released version that answers the caller."""
+        version = _served(model)
         return None if version is None else VersionShown(version).data
 
 
@@ -67,7 +72,7 @@ class ModelDetail(ModelShown):
     @extend_schema_field(_OBJECT_OR_NULL)
     def get_card(self, model: Model) -> Any:
         """The released version's card."""
-        version = released_version(model.id)
+        version = _served(model)
         return None if version is None else version.card
 
     @extend_schema_field(_OBJECT_OR_NULL)
@@ -76,7 +81,7 @@ class ModelDetail(ModelShown):
         # torch is loaded by who asks for a model, not with the addresses.
         from gateway import serving  # noqa: PLC0415
 
-        version = released_version(model.id)
+        version = _served(model)
         return None if version is None else serving.loaded(version).input_schema()
 
 

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.actions.predictions import serve_prediction
+from gateway.agreements import REGION
 from gateway.api.doors import Door
 from gateway.authentication import KeyActor
 from gateway.bindings import binds_action
@@ -30,7 +31,14 @@ class CallBody(serializers.Serializer[Any]):
 
     row = serializers.DictField(help_text="Feature name to value; null for an unknown value.")
     purpose = serializers.SlugField(
-        required=False, help_text="What the call is for; must be the licensed purpose."
+        required=False,
+        help_text="What the call is for: a licensed purpose. Must be told where there are several.",
+    )
+    region = serializers.RegexField(
+        REGION,
+        required=False,
+        help_text="Where the answer is used: a country code or a region's slug, in lower case."
+        " Without it, where the gateway serves.",
     )
 
 

@@ -1,16 +1,13 @@
 """The console's forms, in unfold's looks. They shape input; the actions judge it."""
 
 import json
-from datetime import timedelta
 from typing import Any, Final
 
 from django import forms
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold import widgets
 
 from gateway.console import words
-from gateway.models import Feature
 from governance.errors import InvalidError
 from governance.tables.encoding import ACCEPTED
 from training.actions.examinations import DEFAULT_EPSILON, DEFAULT_SHADOWS
@@ -325,62 +322,3 @@ class CapForm(forms.Form):
     epsilon = forms.CharField(
         label=_("Cap proposed (ε)"), max_length=40, widget=_text(inputmode="decimal")
     )
-
-
-class LicenseForm(forms.Form):
-    """The terms of a new license."""
-
-    model = forms.ChoiceField(label=_("Model"), widget=widgets.UnfoldAdminSelectWidget())
-    customer = forms.ChoiceField(label=_("Customer"), widget=widgets.UnfoldAdminSelectWidget())
-    features = forms.MultipleChoiceField(
-        label=_("Features"),
-        choices=Feature.choices,
-        initial=Feature.values,
-        widget=_checks(),
-    )
-    purpose = forms.ChoiceField(label=_("Purpose"), widget=widgets.UnfoldAdminSelectWidget())
-    quota = forms.IntegerField(
-        label=_("Quota"),
-        min_value=1,
-        max_value=2**53 - 1,
-        initial=10_000,
-        widget=widgets.UnfoldAdminIntegerFieldWidget(),
-        help_text=_("Units; a prediction costs one."),
-    )
-    rate = forms.IntegerField(
-        label=_("Calls a second"),
-        min_value=1,
-        max_value=2**53 - 1,
-        required=False,
-        widget=widgets.UnfoldAdminIntegerFieldWidget(),
-        help_text=_("Empty for any number."),
-    )
-    burst = forms.IntegerField(
-        label=_("Calls at once"),
-        min_value=1,
-        max_value=2**53 - 1,
-        required=False,
-        widget=widgets.UnfoldAdminIntegerFieldWidget(),
-        help_text=_("Empty for as many as a second's."),
-    )
-    expires_at = forms.DateTimeField(
-        label=_("Expires"),
-        widget=forms.DateTimeInput(
-            attrs={"type": "datetime-local", "class": " ".join(widgets.INPUT_CLASSES)},
-            format="%Y-%m-%dT%H:%M",
-        ),
-    )
-
-    def __init__(
-        self,
-        *args: Any,
-        models: list[tuple[str, str]],
-        customers: list[tuple[str, str]],
-        purposes: list[tuple[str, str]],
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        for name, offered in (("model", models), ("customer", customers), ("purpose", purposes)):
-            self.fields[name].choices = offered  # type: ignore[attr-defined]  # a choice field
-        year = timezone.localtime() + timedelta(days=365)
-        self.fields["expires_at"].initial = year

@@ -1,5 +1,6 @@
 """Licenses and API keys: issued, shown once, rotated, revoked."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -14,12 +15,21 @@ from unfold.decorators import display
 
 from audit.errors import DomainError
 from gateway.actions.keys import issue_key, revoke_key, rotate_key
-from gateway.actions.licenses import issue_license, revoke_license
+from gateway.actions.license_files import issue_license_file, issue_revocations
+from gateway.actions.licenses import (
+    amend_license,
+    issue_license,
+    renew_license,
+    resume_license,
+    revoke_license,
+    suspend_license,
+)
+from gateway.agreements import Agreement
 from gateway.bindings import binds_action, scoped_read
 from gateway.catalog import find_tenant
 from gateway.console import words
 from gateway.console.access import check, person, sees
-from gateway.console.forms import LicenseForm
+from gateway.console.commerce import AmendmentForm, LicenseForm, RenewalForm, SuspensionForm
 from gateway.console.key_forms import KeyForm, RotationForm
 from gateway.console.limits import LimitDoors, limits_of
 from gateway.console.sections import Section
@@ -28,15 +38,23 @@ from gateway.moments import expiring
 from governance.lookup import find
 from governance.models import Purpose, Tenant
 from governance.permissions import Permission
+from governance.rbac import UserActor
 from training.models import Model
 
-STATES = {"active": _("active"), "revoked": _("revoked"), "expired": _("expired")}
+STATES = {
+    "active": _("active"),
+    "suspended": _("suspended"),
+    "revoked": _("revoked"),
+    "expired": _("expired"),
+}
 
 
 def state_of(row: License | ApiKey) -> str:
     """Whether it opens anything now."""
     if row.revoked_at is not None:
         return "revoked"
+    if isinstance(row, License) and row.suspended_at is not None:
+        return "suspended"
     return "expired" if row.expires_at <= timezone.now() else "active"
 
 
@@ -48,7 +66,14 @@ class Licenses(LimitDoors):
     template = "console/license.html"
     title = _("Licenses")
     related: ClassVar[tuple[str, ...]] = ("customer", "tenant", "model", "issued_by")
-    list_display = ("shown_model", "customer", "shown_state", "shown_use", "purpose", "expires_at")
+    list_display = (
+        "shown_model",
+        "customer",
+        "shown_state",
+        "shown_use",
+        "shown_purposes",
+        "expires_at",
+    )
     list_filter = ("customer",)
     ordering = ("-created_at",)
 
@@ -68,11 +93,22 @@ class Licenses(LimitDoors):
         """Units."""
         return f"{license_.used:,} / {license_.quota:,}"
 
+    @display(description=_("purposes"))
+    def shown_purposes(self, license_: License) -> str:
+        """What calls may be for."""
+        return " · ".join(license_.purposes)
+
     def doors(self) -> list[URLPattern]:
-        """Issue, revoke; a key under the license; limits of its calls."""
+        """Issue, amend, renew, suspend, resume, revoke; a key under it; limits of its calls."""
         return [
             self.form_door("issue/", self.issue, "issue"),
+            self.form_door("<str:object_id>/amend/", self.amend, "amend"),
+            self.button("<str:object_id>/renew/", self.renew, "renew"),
+            self.button("<str:object_id>/suspend/", self.suspend, "suspend"),
+            self.button("<str:object_id>/resume/", self.resume, "resume"),
             self.button("<str:object_id>/revoke/", self.revoke, "revoke"),
+            self.button("<str:object_id>/file/", self.file, "file"),
+            self.button("<str:object_id>/revocations/", self.revocations, "revocations"),
             self.button("<str:object_id>/key/", self.key, "key"),
             self.button("<str:object_id>/limit/", self.limit, "limit"),
             self.button("<str:object_id>/lift/", self.lift, "lift"),
@@ -98,6 +134,17 @@ class Licenses(LimitDoors):
             if state == "active" and may(Permission.KEY_ISSUE, row).allowed
             else None,
             **limits_of(request, row),
+            "amendments": row.amendments.select_related("amended_by").order_by("-number"),
+            "may_amend": state != "revoked" and may(Permission.LICENSE_AMEND, row).allowed,
+            "renewal_form": RenewalForm(license_=row)
+            if state != "revoked" and not row.trial and may(Permission.LICENSE_RENEW, row).allowed
+            else None,
+            "suspension_form": SuspensionForm()
+            if state not in {"revoked", "suspended"}
+            and may(Permission.LICENSE_SUSPEND, row).allowed
+            else None,
+            "may_export": may(Permission.LICENSE_EXPORT, row).allowed,
+            "may_resume": state == "suspended" and may(Permission.LICENSE_SUSPEND, row).allowed,
             "may_revoke": state != "revoked" and may(Permission.LICENSE_REVOKE, row).allowed,
             "may_revoke_key": may(Permission.KEY_REVOKE, row).allowed,
         }
@@ -143,6 +190,93 @@ class Licenses(LimitDoors):
             lambda: revoke_license(person(request), license_),
             gettext("The license is revoked."),
         )
+
+    @binds_action(suspend_license)
+    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Let a license rest."""
+        license_: License = self.one(request, object_id)
+        reason = request.POST.get("reason", "")
+        return self.act(
+            request,
+            license_,
+            lambda: suspend_license(person(request), license_, reason=reason),
+            gettext("The license is suspended."),
+        )
+
+    @binds_action(resume_license)
+    def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Let it hold again."""
+        license_: License = self.one(request, object_id)
+        return self.act(
+            request,
+            license_,
+            lambda: resume_license(person(request), license_),
+            gettext("The license holds again."),
+        )
+
+    @binds_action(renew_license)
+    def renew(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Extend its term."""
+        license_: License = self.one(request, object_id)
+        form = RenewalForm(request.POST, license_=license_)
+        return self.act(
+            request,
+            license_,
+            lambda: renew_license(person(request), license_, expires_at=form.end()),
+            gettext("The license is renewed."),
+        )
+
+    @binds_action(amend_license)
+    def amend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the terms; change what was changed in them."""
+        license_: License = self.one(request, object_id)
+        check(request, Permission.LICENSE_AMEND, self.kind)
+        known = Agreement.of(license_).fields()
+        purposes = _offered(request)["purposes"]
+        if request.method != "POST":
+            return self._amend_page(request, AmendmentForm(initial=known, purposes=purposes))
+        form = AmendmentForm(request.POST, initial=known, purposes=purposes)
+        if not form.is_valid():
+            return self._amend_page(request, form)
+        changes = {name: value for name, value in form.cleaned_data.items() if value != known[name]}
+        try:
+            amend_license(person(request), license_, changes=changes)
+        except DomainError as error:
+            return self._amend_page(request, form, error)
+        return redirect(self.address("change", license_.pk))
+
+    @binds_action(issue_license_file)
+    def file(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The terms as a signed file."""
+        license_: License = self.one(request, object_id)
+        return self._download(request, license_, issue_license_file, "license")
+
+    @binds_action(issue_revocations)
+    def revocations(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The customer's licenses that do not hold, as a signed list."""
+        license_: License = self.one(request, object_id)
+        return self._download(request, license_, issue_revocations, "revocations")
+
+    def _download(
+        self,
+        request: HttpRequest,
+        license_: License,
+        issue: Callable[[UserActor, License], str],
+        suffix: str,
+    ) -> HttpResponse:
+        try:
+            text = issue(person(request), license_)
+        except DomainError as error:
+            return self.page(request, license_, error)
+        response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="{license_.pk}.{suffix}"'
+        return response
+
+    def _amend_page(
+        self, request: HttpRequest, form: AmendmentForm, error: DomainError | None = None
+    ) -> HttpResponse:
+        title, submit = gettext("Amend the license"), gettext("Amend")
+        return self.form_page(request, title, form, error, submit=submit, icon="edit_note")
 
     @binds_action(issue_key)
     def key(self, request: HttpRequest, object_id: str) -> HttpResponse:

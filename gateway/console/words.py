@@ -215,6 +215,7 @@ VARIANTS: Final[dict[str, str]] = {
     "released": "success",
     "withdrawn": "danger",
     "active": "success",
+    "suspended": "warning",
     "revoked": "danger",
     "expired": "default",
     "free": "success",

@@ -134,6 +134,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "Guarantee": "training.models.Guarantee",
         "Feature": "gateway.models.Feature",
+        "SuspensionReason": "gateway.models.SuspensionReason",
         "ModelState": "training.models.ModelState",
         "RunState": "training.models.RunState",
     },
@@ -203,6 +204,7 @@ CHECKPOINT_SECONDS: float
 CHECKPOINT_KEEP_DAYS: int
 FEEDBACK_DAYS: int
 LIMITS_REDIS_URL: str | None
+SERVING_REGION: str
 WATCH_WINDOW_HOURS: int
 WATCH_SMALLEST: int
 WATCH_ACCURACY_SHARE: float
@@ -253,6 +255,7 @@ def derive(env: Environment) -> dict[str, Any]:
         "CHECKPOINT_KEEP_DAYS": env.checkpoint_keep_days,
         "FEEDBACK_DAYS": env.feedback_days,
         "LIMITS_REDIS_URL": _reveal(env.redis_url),
+        "SERVING_REGION": env.serving_region,
         "WATCH_WINDOW_HOURS": env.watch_window_hours,
         "WATCH_SMALLEST": env.watch_smallest,
         "WATCH_ACCURACY_SHARE": env.watch_accuracy_share,

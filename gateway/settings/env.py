@@ -72,6 +72,8 @@ class Environment(BaseSettings):
     watch_window_hours: int = Field(24, gt=0, le=24 * 90)
     watch_smallest: int = Field(200, ge=50)
     watch_accuracy_share: float = Field(0.9, gt=0, le=1)
+    # Where calls are answered, for licenses that are for certain regions; "" says nothing.
+    serving_region: str = Field("", pattern=r"^([a-z][a-z0-9-]{1,39})?$")
     training_runs_per_tenant: int = Field(2, gt=0)
     # What an hour of a worker costs the house; 0 where it does not reckon in money.
     cost_cpu_hour: Decimal = Field(Decimal(0), ge=0, lt=10**6, decimal_places=4)

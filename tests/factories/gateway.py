@@ -210,11 +210,10 @@ def make_license(
     customer: Tenant,
     model: Model,
     *,
-    features: tuple[str, ...] = (Feature.PREDICT, Feature.EXPLAIN),
+    features: tuple[str, ...] = (Feature.PREDICT, Feature.EXPLAIN, Feature.FEEDBACK),
     quota: int = 100,
     days: int = 30,
-    rate: int | None = None,
-    burst: int | None = None,
+    **terms: Any,
 ) -> License:
     """A license, by its action."""
     with tenant_scope(house.id):
@@ -223,11 +222,10 @@ def make_license(
             model,
             customer=customer,
             features=features,
-            purpose=PURPOSE,
+            purposes=[PURPOSE],
             quota=quota,
             expires_at=timezone.now() + timedelta(days=days),
-            rate=rate,
-            burst=burst,
+            **terms,
         )
 
 

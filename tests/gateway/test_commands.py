@@ -35,8 +35,8 @@ def test_a_license_and_its_key(shop: Shop, capsys: pytest.CaptureFixture[str]) -
     code, license_ = run(capsys, *LICENSE, *AS_PLATFORM, "--quota", "7")
     assert code == 0
     assert license_.keys() == {
-        "license", "customer", "model", "features", "purpose", "quota", "rate", "burst",
-        "expires",
+        "license", "customer", "model", "features", "purposes", "regions", "version", "seats",
+        "trial", "quota", "rate", "burst", "expires",
     }  # fmt: skip
     assert (license_["customer"], license_["quota"]) == ("acme", 7)
     code, key = run(capsys, "issue_key", license_["license"], "--name", "n", *AS_PLATFORM)
@@ -104,3 +104,24 @@ def test_what_is_refused(
     exited, told = run(capsys, *filled)
     assert (exited, told["code"]) == (status, code)
     assert told.keys() <= {"code", "detail", "pointer"}
+
+
+def test_a_license_is_amended_renewed_suspended_and_resumed(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = str(shop.license.id)
+    terms = ("--quota", "777", "--region", "de", "--region", "fr", "--seats", "4")
+    code, told = run(capsys, "amend_license", name, *terms, *AS_PLATFORM)
+    assert (code, told["amendment"]) == (0, 1)
+    assert told["terms"].items() >= {"quota": 777, "regions": ["de", "fr"], "seats": 4}.items()
+    freed = ("--everywhere", "--any-seats", "--stable")
+    _, told = run(capsys, "amend_license", name, *freed, *AS_PLATFORM)
+    assert told["terms"].items() >= {"version": None, "regions": [], "seats": None}.items()
+    assert run(capsys, "renew_license", name, "--days", "90", *AS_PLATFORM)[1]["amendment"] == 3
+    code, told = run(capsys, "suspend_license", name, "--reason", "dispute", *AS_PLATFORM)
+    assert (code, told["reason"]) == (0, "dispute")
+    assert run(capsys, "resume_license", name, *AS_PLATFORM)[0] == 0
+    assert (
+        run(capsys, "amend_license", name, *AS_PLATFORM)[1]["code"] == "license.amendment_invalid"
+    )
+    assert run(capsys, "renew_license", name, "--days", "1", *AS_PLATFORM)[0] == 2

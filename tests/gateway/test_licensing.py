@@ -27,7 +27,7 @@ def good() -> Call:
         customer_id=customer,
         model_id=uuid4(),
         features=frozenset({"predict"}),
-        purpose="scoring",
+        purposes=frozenset({"scoring"}),
         quota=10,
         used=9,
         starts_at=NOW - DAY,
@@ -68,13 +68,19 @@ FAULTS: dict[str, Callable[[Call], Call]] = {
     "key.address_refused": lambda call: replace(
         with_key(call, networks=parsed_networks(["192.0.2.0/24"])), address="198.51.100.1"
     ),
-    "key.scope_missing": lambda call: with_key(call, scopes=frozenset({"explain", "read"})),
+    "key.scope_missing": lambda call: with_key(call, scopes=frozenset({"feedback", "read"})),
     "license.revoked": lambda call: with_terms(call, revoked_at=NOW),
+    "license.suspended": lambda call: with_terms(call, suspended_at=NOW),
     "license.not_started": lambda call: with_terms(call, starts_at=NOW + timedelta(microseconds=1)),
     "license.expired": lambda call: with_terms(call, expires_at=NOW),
     "license.other_customer": lambda call: with_terms(call, customer_id=uuid4()),
     "license.feature_missing": lambda call: replace(call, feature=Feature.EXPLAIN),
+    "license.purpose_missing": lambda call: with_terms(call, purposes=frozenset("ab")),
     "license.purpose_differs": lambda call: replace(call, purpose="marketing"),
+    "license.region_missing": lambda call: with_terms(call, regions=frozenset({"eu"})),
+    "license.region_differs": lambda call: with_terms(
+        replace(call, region="us"), regions=frozenset({"eu"})
+    ),
     "model.not_released": lambda call: replace(call, model_purposes=None),
     "model.purpose_differs": lambda call: replace(call, model_purposes=frozenset({"other"})),
     "license.quota_exhausted": lambda call: with_terms(call, used=10),
@@ -102,19 +108,65 @@ def test_each_fault_alone_has_its_code(code: str) -> None:
     assert denial.raised().stable_code == code
 
 
-@pytest.mark.parametrize("first", range(len(FAULTS)))
-def test_of_all_faults_together_the_first_is_told(first: int) -> None:
-    call = good()
-    for code, fault in list(FAULTS.items())[first:]:
-        if code == "model.purpose_differs":
-            continue  # there is no version whose purposes could differ
-        call = fault(call)
+# Of these pairs the second cannot hold beside the first: a purpose is told or not, a region too,
+# and without a version there are no purposes of one.
+EXCLUDED = {
+    "license.purpose_missing": "license.purpose_differs",
+    "license.region_missing": "license.region_differs",
+    "model.not_released": "model.purpose_differs",
+}
+
+
+@pytest.mark.parametrize("first", FAULTS)
+def test_of_all_faults_together_the_first_is_told(first: str) -> None:
+    """Each fault holds beside all that come after it, but for one that excludes it."""
+    call, applied = good(), set[str]()
+    for code in list(FAULTS)[list(FAULTS).index(first) :]:
+        if not any(EXCLUDED.get(earlier) == code for earlier in applied):
+            call = FAULTS[code](call)
+            applied.add(code)
     denial = admit(call)
     assert denial is not None
-    expected = list(FAULTS)[first]
-    assert denial.code == (
-        "license.quota_exhausted" if expected == "model.purpose_differs" else expected
+    assert denial.code == first
+
+
+TWO = frozenset({"scoring", "reporting"})
+
+
+@pytest.mark.parametrize(
+    ("told", "licensed", "trained", "code"),
+    [
+        (None, {"scoring"}, {"scoring"}, None),
+        ("scoring", TWO, {"scoring"}, None),
+        ("reporting", TWO, {"scoring"}, "model.purpose_differs"),
+        ("marketing", TWO, {"marketing"}, "license.purpose_differs"),
+        (None, TWO, {"scoring"}, "license.purpose_missing"),
+    ],
+)
+def test_purposes(
+    told: str | None, licensed: set[str], trained: set[str], code: str | None
+) -> None:
+    call = with_terms(
+        replace(good(), purpose=told, model_purposes=trained), purposes=frozenset(licensed)
     )
+    denial = admit(call)
+    assert (denial and denial.code) == code
+
+
+@pytest.mark.parametrize(
+    ("region", "licensed", "code"),
+    [
+        (None, (), None),
+        ("us", (), None),
+        ("de", ("de", "fr"), None),
+        ("us", ("de", "fr"), "license.region_differs"),
+        (None, ("de",), "license.region_missing"),
+        ("", ("de",), "license.region_differs"),
+    ],
+)
+def test_regions(region: str | None, licensed: tuple[str, ...], code: str | None) -> None:
+    denial = admit(with_terms(replace(good(), region=region), regions=frozenset(licensed)))
+    assert (denial and denial.code) == code
 
 
 def test_a_test_key_is_never_short_of_quota() -> None:

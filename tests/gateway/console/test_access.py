@@ -158,7 +158,7 @@ def test_a_button_takes_no_get(world: World) -> None:
         in {"approve", "reject", "amend", "cancel", "retry", "propose", "release", "withdraw",
             "revoke", "key", "bundle", "tenant"}
     ]  # fmt: skip
-    assert len(buttons) == 16
+    assert len(buttons) == 17
     client = world.client("owner")
     assert {address: client.get(address).status_code for address in buttons} == dict.fromkeys(
         buttons, 405
