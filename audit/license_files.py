@@ -239,7 +239,7 @@ def _signer(certificate: str, trusted: Sequence[VerifierKey]) -> VerifierKey:
     # Nobody said whose key it should be: what it signed may be consistent, and no more.
     lines = certificate.split("\n")
     key = VerifierKey.parse(lines[1] if len(lines) > 1 else "")
-    if lines[0] != _origin(key) + _KEYS:
+    if key.name != receipt_key_name(_origin(key)) or lines[0] != _origin(key) + _KEYS:
         raise ProofError("the note is no certificate of a receipt key")
     return key
 

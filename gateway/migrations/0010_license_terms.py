@@ -147,6 +147,12 @@ class Migration(migrations.Migration):
             name="version",
             field=models.PositiveIntegerField(blank=True, null=True, verbose_name="version"),
         ),
+        # For the way back: a column that is added to rows needs a value before it is filled.
+        migrations.AlterField(
+            model_name="license",
+            name="purpose",
+            field=models.SlugField(default="", max_length=60, verbose_name="purpose"),
+        ),
         migrations.RunPython(carry_over, carry_back),
         migrations.RemoveField(model_name="license", name="purpose"),
         migrations.AddConstraint(

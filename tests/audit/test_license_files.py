@@ -96,6 +96,20 @@ def test_without_a_key_the_signer_is_not_authenticated() -> None:
     assert check(revocations=foreign).result is Result.VERIFIED  # both are the log's own
 
 
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        sign_note(f"{ORIGIN}/receipts\n{KEY.verifier}\n", LOG),
+        sign_note(f"elsewhere.example/log/keys\n{KEY.verifier}\n", LOG),
+        sign_note(f"{ORIGIN}/keys\n{LOG.verifier}\n", LOG),
+        sign_note(f"{ORIGIN}/keys\n", LOG),
+    ],
+)
+def test_even_an_unauthenticated_certificate_must_be_one(certificate: str) -> None:
+    checked = check(sign_file(KEY, FILE, certificate), trusted=[])
+    assert told(checked) == (Result.BROKEN, "signer", "audit.proof_invalid")
+
+
 OTHER_LOG = SigningKey.generate("elsewhere.example/log")
 OTHER_KEY = SigningKey.generate(receipt_key_name(OTHER_LOG.name))
 STRANGER = SigningKey.generate(KEY.name)  # has the name, and no certificate
