@@ -126,9 +126,7 @@ def test_a_report_needs_no_credentials_and_uses_none(shop: Shop) -> None:
 
 def test_of_two_ends_the_first_counts(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = keys.authenticate(shop.secret)
-    monkeypatch.setattr(
-        "gateway.reports.keys.authenticate", lambda _: facts
-    )  # as it was remembered
+    monkeypatch.setattr(keys, "authenticate", lambda _: facts)  # as it was remembered
     with tenant_scope(shop.house.id):
         revoke_key(shop.house.platform, shop.license, key=shop.issued.key)
     assert report(shop.secret).status_code == 202

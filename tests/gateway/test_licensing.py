@@ -68,7 +68,7 @@ FAULTS: dict[str, Callable[[Call], Call]] = {
     "key.address_refused": lambda call: replace(
         with_key(call, networks=parsed_networks(["192.0.2.0/24"])), address="198.51.100.1"
     ),
-    "key.scope_missing": lambda call: with_key(call, scopes=frozenset({"feedback", "read"})),
+    "key.scope_missing": lambda call: with_key(call, scopes=frozenset({"read"})),
     "license.revoked": lambda call: with_terms(call, revoked_at=NOW),
     "license.suspended": lambda call: with_terms(call, suspended_at=NOW),
     "license.not_started": lambda call: with_terms(call, starts_at=NOW + timedelta(microseconds=1)),
