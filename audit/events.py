@@ -530,6 +530,9 @@ class Event(Enum):
             "output": Fact.DECIMAL,
             "explanation": Fact.DIGEST,
             "units": Fact.NUMBER,
+            # Of a batch, whose `input` and `outputs` are Merkle roots over its rows.
+            "rows": Fact.NUMBER,
+            "outputs": Fact.DIGEST,
         },
     )
     # How many labels came, and nothing of what they say.

@@ -5,12 +5,17 @@ GatewayError
 ├── LicenseError           license.* model.*   the license does not allow the call
 ├── QuotaError             license.quota_*     the license is used up
 ├── RequestError           request.*           the request cannot be read
+├── RowsError              request.*           rows of a batch do not fit the model's schema
+├── BusyError              batch.*             too many batches at once, or one that takes too long
 ├── IdempotencyError       idempotency.*       a key was used for another body
 ├── InFlightError          idempotency.*       a call under the same key is being answered
 ├── FeedbackError          feedback.*         a label cannot be taken
 ├── ServingError           serving.*           the model cannot be served now: ours
 └── DemoTableError         demo.*              the table of the demo is not installed
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from audit.errors import DomainError, Kind
 
@@ -47,6 +52,32 @@ class RequestError(GatewayError):
 
     code = "request.invalid"
     kind = Kind.INVALID
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one part of a body, by pointer and code."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class RowsError(RequestError):
+    """Rows of a batch are wrong; `faults` names the first of them, none by what was sent."""
+
+    code = "request.rows_invalid"
+
+    def __init__(self, detail: str, faults: Sequence[Fault]) -> None:
+        super().__init__(detail)
+        self.faults = tuple(faults)
+
+
+class BusyError(GatewayError):
+    """A batch cannot be answered now: others are, or it would take too long."""
+
+    code = "batch.busy"
+    kind = Kind.TOO_MANY
 
 
 class IdempotencyError(GatewayError):

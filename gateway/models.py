@@ -120,6 +120,8 @@ class Prediction(TenantOwned):
     answer = models.JSONField(_("answer"), default=dict)  # as sent, for a replay; no inputs
     explanation = models.JSONField(_("explanation record"), null=True, blank=True)
     created_at = models.DateTimeField(_("answered"), default=timezone.now)
+    # Of a batch, whose answer is `gateway.batches.stored`; null for a call of one row.
+    rows = models.PositiveIntegerField(_("rows"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("prediction")
@@ -181,6 +183,30 @@ class Feedback(TenantOwned):
 
     def __str__(self) -> str:
         return str(self.prediction_id)
+
+
+class RowFeedback(TenantOwned):
+    """As `Feedback`, of one row of a batch. Rows are only added."""
+
+    prediction = models.ForeignKey(
+        Prediction, on_delete=models.PROTECT, related_name="row_feedback"
+    )
+    row = models.PositiveIntegerField(_("row"))  # from 0, as in the body
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    correct = models.BooleanField(_("the answer was right"))
+    hour = models.DateTimeField(_("hour"))
+
+    class Meta:
+        verbose_name = _("feedback on a row")
+        verbose_name_plural = _("feedback on rows")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["version", "hour"], name="row_feedback_of_version")]
+        constraints = [
+            models.UniqueConstraint(fields=["prediction", "row"], name="row_feedback_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prediction_id}_{self.row}"
 
 
 class InputCounts(TenantOwned):

@@ -16,7 +16,7 @@ from gateway.api.keys import Keys
 from gateway.api.licenses import Licenses
 from gateway.api.measurements import Measurements
 from gateway.api.models import Models
-from gateway.api.predictions import Explain, Predict
+from gateway.api.predictions import Explain, Predict, PredictBatch
 from gateway.api.quality import Contracts, Drift, Quality
 from gateway.api.receipts import Receipts
 from gateway.api.releases import DataReleases
@@ -67,6 +67,7 @@ for _prefix, _resource in {
 _v1: list[URLPattern | URLResolver] = [
     path("models/<name:slug>/predict", Predict.as_view(), name="predict"),
     path("models/<name:slug>/explain", Explain.as_view(), name="explain"),
+    path("models/<name:slug>/predict-batch", PredictBatch.as_view(), name="predict-batch"),
     path("predictions/feedback", BulkFeedback.as_view(), name="feedback"),
     path(
         "predictions/<name:prediction>/feedback", SingleFeedback.as_view(), name="feedback-of-one"

@@ -182,6 +182,8 @@ SENTENCES: Final[dict[str, Promise]] = {
     "source.outside": _("This path leads out of the source."),
     "source.query_refused": _("The source refused the query."),
     "source.selection_invalid": _("The selection is too long, or holds a NUL character."),
+    "batch.busy": _("Other batches are being answered: send it again."),
+    "batch.too_slow": _("The batch takes too long: send fewer rows at a time."),
     "source.target_unclear": _("Name a new dataset, or the one that takes a batch."),
     "source.too_many_files": _("More files are there than are accepted at once."),
     "source.unknown": _("No such source is set up here."),

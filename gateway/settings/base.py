@@ -211,6 +211,8 @@ COST_CURRENCY: str
 TRAINING_PROCESSES: int
 TRAINING_DEVICES: int | None
 SOURCES: dict[str, Any]
+BATCH_MAX_BYTES: int
+BATCH_SECONDS: float
 RELEASE_K: dict[str, int]
 RELEASE_L: int
 RELEASE_T: Decimal
@@ -267,6 +269,8 @@ def derive(env: Environment) -> dict[str, Any]:
         "NLP_MODELS": env.nlp_models,
         "ADDRESS_MODEL": env.address_model,
         "SOURCES": env.sources,
+        "BATCH_MAX_BYTES": env.batch_max_bytes,
+        "BATCH_SECONDS": env.batch_seconds,
         "LOGGING": _logging(env.log_level),
         **celery(_reveal(env.celery_broker_url), home=home),
     }

@@ -86,6 +86,9 @@ class Environment(BaseSettings):
     # Language models of one's own, {"de": "/models/de"}, and when a model reads addresses.
     nlp_models: dict[str, str] = Field(default_factory=dict)
     address_model: Literal["auto", "on", "off"] = "auto"
+    # A batch of rows in one call: its body, and how long it may take; a claim lasts 60 s.
+    batch_max_bytes: int = Field(8 * 2**20, ge=2**20, le=2**30)
+    batch_seconds: float = Field(30.0, gt=0, le=50)
     time_zone: str = "UTC"
     # Where stewards may fetch data from: {"name": "postgresql://…"}; see governance.sources.
     sources: dict[str, Any] = Field(default_factory=dict, repr=False)
