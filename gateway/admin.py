@@ -2,6 +2,7 @@
 
 from gateway.console import (
     budgets,
+    callfiles,
     datasets,
     entries,
     examinations,
@@ -18,6 +19,6 @@ from gateway.console import (
 )
 
 __all__ = [
-    "budgets", "datasets", "entries", "examinations", "fetches", "licenses", "measurements",
-    "models", "people", "proposals", "quality", "releases", "rules", "runs",
+    "budgets", "callfiles", "datasets", "entries", "examinations", "fetches", "licenses",
+    "measurements", "models", "people", "proposals", "quality", "releases", "rules", "runs",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ rows are scored.
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -107,6 +107,25 @@ def scored(
     return Scored(made, model, read)
 
 
+def check_parts(parts: Iterable[Sequence[object]], version: ModelVersion) -> int:
+    """Check the rows of a file; how many there are.
+
+    Raises:
+        RowsError: of the first `TOLD` that are wrong; they are counted from the file's beginning.
+    """
+    model = serving.loaded(version)
+    rows, wrong = 0, 0
+    faults: list[Fault] = []
+    for part in parts:
+        _, found, more = _read(model, part, start=rows)
+        faults += found[: TOLD - len(faults)]
+        wrong += more
+        rows += len(part)
+    if wrong:
+        raise _rows_error(wrong, rows, faults)
+    return rows
+
+
 def count_inputs(scored: Scored) -> None:
     """Count the inputs of a batch that was charged, for the watch over its version."""
     if scored.batch.call.key.charged:
@@ -120,12 +139,28 @@ def _checked(model: LoadedModel, rows: Sequence[object], until: float) -> list[R
     Raises:
         RowsError: of the first `TOLD` that are wrong; the detail says how many there are.
     """
+    checked: list[Row] = []
+    faults: list[Fault] = []
+    wrong = 0
+    for start in range(0, len(rows), CHUNK):
+        _in_time(until)
+        read, found, more = _read(model, rows[start : start + CHUNK], start=start)
+        checked += read
+        faults += found[: TOLD - len(faults)]
+        wrong += more
+    if wrong:
+        raise _rows_error(wrong, len(rows), faults)
+    return checked
+
+
+def _read(
+    model: LoadedModel, rows: Sequence[object], *, start: int
+) -> tuple[list[Row], list[Fault], int]:
+    """Rows as cells, the first `TOLD` faults, and how many rows are wrong."""
     read: list[Row] = []
     faults: list[Fault] = []
     wrong = 0
-    for at, row in enumerate(rows):
-        if at % CHUNK == 0:
-            _in_time(until)
+    for at, row in enumerate(rows, start):
         try:
             read.append(model.check_row(row))
         except PredictionInputError as error:
@@ -133,9 +168,11 @@ def _checked(model: LoadedModel, rows: Sequence[object], until: float) -> list[R
             if len(faults) < TOLD:
                 pointer = f"/rows/{at}{error.pointer or ''}"
                 faults.append(Fault(pointer, error.stable_code, error.detail))
-    if wrong:
-        raise RowsError(f"{wrong} of {len(rows)} rows do not fit the model's schema", faults)
-    return read
+    return read, faults, wrong
+
+
+def _rows_error(wrong: int, rows: int, faults: Sequence[Fault]) -> RowsError:
+    return RowsError(f"{wrong} of {rows} rows do not fit the model's schema", faults)
 
 
 def _in_time(until: float) -> None:

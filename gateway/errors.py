@@ -7,6 +7,8 @@ GatewayError
 ├── RequestError           request.*           the request cannot be read
 ├── RowsError              request.*           rows of a batch do not fit the model's schema
 ├── BusyError              batch.*             too many batches at once, or one that takes too long
+├── CallFileError          callfile.*          a file of rows cannot be taken or read
+├── CallFileStateError     callfile.*          its state does not allow it
 ├── IdempotencyError       idempotency.*       a key was used for another body
 ├── InFlightError          idempotency.*       a call under the same key is being answered
 ├── FeedbackError          feedback.*         a label cannot be taken
@@ -78,6 +80,20 @@ class BusyError(GatewayError):
 
     code = "batch.busy"
     kind = Kind.TOO_MANY
+
+
+class CallFileError(GatewayError):
+    """A file of rows cannot be taken or read. Never quotes it."""
+
+    code = "callfile.unreadable"
+    kind = Kind.INVALID
+
+
+class CallFileStateError(CallFileError):
+    """What is asked of a file does not fit the state that it is in."""
+
+    code = "callfile.ended"
+    kind = Kind.CONFLICT
 
 
 class IdempotencyError(GatewayError):

@@ -16,6 +16,7 @@ from gateway.authentication import KeyActor
 from gateway.errors import InFlightError
 from gateway.licensing import Call
 from gateway.models import License, Prediction, UsageEvent
+from governance.leases import Lease
 from governance.permissions import Permission
 from training.models import ModelVersion
 
@@ -49,15 +50,24 @@ class AnsweredBatch:
 
 @action(Event.PREDICTION_SERVED, requires=Permission.PREDICT)
 def serve_batch(
-    record: Record, actor: KeyActor, license_: License, answered: AnsweredBatch
+    record: Record,
+    actor: KeyActor,
+    license_: License,
+    answered: AnsweredBatch,
+    lease: Lease | None = None,
 ) -> Served:
     """Charge the license for all rows at once, count the use, store the answers, record them.
 
+    `lease` is the job's, where the batch is a part of a file.
+
     Raises:
+        LostLeaseError: the file was cancelled, or another worker holds it; nothing is charged.
         CredentialError, LicenseError, QuotaError: the batch is not allowed (any more); a quota that
             has room for some of its rows has room for none.
         InFlightError: the same request id was answered a moment ago, elsewhere.
     """
+    if lease is not None:
+        lease.check()
     now = timezone.now()
     call, version = answered.call, answered.version
     metering.take([(call, version.pk)], at=now)

@@ -93,6 +93,7 @@ _BY_CODE: Final = {
     "request.malformed": HTTPStatus.BAD_REQUEST,
     "request.cursor_invalid": HTTPStatus.BAD_REQUEST,
     "request.rows_too_many": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "callfile.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "http.body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "upload.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "http.media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

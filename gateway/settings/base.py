@@ -213,6 +213,8 @@ TRAINING_DEVICES: int | None
 SOURCES: dict[str, Any]
 BATCH_MAX_BYTES: int
 BATCH_SECONDS: float
+CALL_FILE_MAX_BYTES: int
+CALL_FILE_DAYS: int
 RELEASE_K: dict[str, int]
 RELEASE_L: int
 RELEASE_T: Decimal
@@ -271,6 +273,8 @@ def derive(env: Environment) -> dict[str, Any]:
         "SOURCES": env.sources,
         "BATCH_MAX_BYTES": env.batch_max_bytes,
         "BATCH_SECONDS": env.batch_seconds,
+        "CALL_FILE_MAX_BYTES": env.call_file_max_bytes,
+        "CALL_FILE_DAYS": env.call_file_days,
         "LOGGING": _logging(env.log_level),
         **celery(_reveal(env.celery_broker_url), home=home),
     }
