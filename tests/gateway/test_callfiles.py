@@ -26,7 +26,7 @@ from gateway.invariants import calls
 from gateway.models import CallFile, Feature, KeyMode, License, Prediction, UsageEvent
 from gateway.settings.env import BASE_DIR
 from governance import leases
-from governance.models import Job, StoredObject
+from governance.models import Job, StoredObject, User
 from governance.scoping import across_tenants, tenant_scope
 from tests.factories.gateway import ROW, Shop, make_customer, make_key, make_license, make_shop
 from tests.factories.processes import database_url
@@ -411,3 +411,23 @@ def test_a_killed_worker_charges_nothing_twice(
     assert (shown["state"], shown["rows"]) == ("done", 6)
     assert charged() == (6, 6)
     assert sealed_files() == 0
+
+
+@pytest.mark.django_db
+def test_owner_and_customer_see_how_a_file_fares() -> None:
+    shop, secret = stall()
+    taken = send(secret, as_csv(2) + b"old,1,Masters," + SECRET_VALUE.encode() + b"\r\n").json()
+    work(taken)
+    who = {
+        "owner": User.objects.get(pk=shop.house.owner.user_id),
+        "customer": User.objects.get(pk=shop.admin.user_id),
+    }
+    for user in who.values():
+        visitor = Client()
+        visitor.force_login(user)
+        listed = visitor.get("/admin/gateway/callfile/").content.decode()
+        assert taken["id"] in listed
+        shown = visitor.get(f"/admin/gateway/callfile/{taken['id']}/").content.decode()
+        assert "request.rows_invalid" in shown
+        assert "/rows/2/age" in shown
+        assert "Zhang" not in shown
