@@ -625,8 +625,35 @@ class Event(Enum):
             "units": Fact.NUMBER,
             "purpose": Fact.CODE,
             "region": Fact.CODE,
+            # Of a batch, whose `input` and `outputs` are Merkle roots over its rows.
+            "rows": Fact.NUMBER,
+            "outputs": Fact.DIGEST,
         },
     )
+    # A file of rows, answered in parts that are each a `prediction.served`.
+    CALL_FILE_TAKEN = (
+        "call_file.taken",
+        {
+            "license": Fact.REFERENCE,
+            "model": Fact.REFERENCE,
+            "input": Fact.DIGEST,
+            "bytes": Fact.NUMBER,
+        },
+    )
+    CALL_FILE_ENDED = (
+        "call_file.ended",
+        {
+            "license": Fact.REFERENCE,
+            "state": Fact.CODE,
+            "rows": Fact.NUMBER,
+            "code": Fact.CODE,
+        },
+    )
+    CALL_FILE_CANCELLED = (
+        "call_file.cancelled",
+        {"license": Fact.REFERENCE, "rows": Fact.NUMBER},
+    )
+    CALL_FILE_FETCHED = "call_file.fetched", {"license": Fact.REFERENCE, "rows": Fact.NUMBER}
     # How many labels came, and nothing of what they say.
     FEEDBACK_TAKEN = (
         "prediction.feedback_taken",

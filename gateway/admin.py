@@ -2,6 +2,7 @@
 
 from gateway.console import (
     budgets,
+    callfiles,
     datasets,
     devices,
     entries,
@@ -19,6 +20,6 @@ from gateway.console import (
 )
 
 __all__ = [
-    "budgets", "datasets", "devices", "entries", "examinations", "fetches", "licenses",
+    "budgets", "callfiles", "datasets", "devices", "entries", "examinations", "fetches", "licenses",
     "measurements", "models", "people", "proposals", "quality", "releases", "rules", "runs",
 ]  # fmt: skip

@@ -16,3 +16,6 @@ class GatewayConfig(AppConfig):
         # By name: these modules exist for what importing them registers.
         for module in ("celery", "checks", "peppers", "refusals", "watching"):
             import_module(f"gateway.{module}")
+        from gateway import tasks  # noqa: PLC0415  # models come first
+
+        tasks.register()

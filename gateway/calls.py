@@ -32,8 +32,9 @@ from django.utils import timezone
 from audit.canonical import canonical
 from audit.errors import DomainError, Kind
 from audit.events import Event, Outcome
-from audit.recording import Record, append_refusal
-from gateway import idempotency, receipts, serving
+from audit.recording import Record, append_refusal, request_id
+from gateway import batches, batching, idempotency, receipts, serving
+from gateway.actions.batches import serve_batch
 from gateway.actions.predictions import Answered, Served
 from gateway.agreements import is_region
 from gateway.authentication import KeyActor
@@ -58,23 +59,28 @@ _LONGEST_PURPOSE: Final = 60
 
 @dataclass(frozen=True)
 class Asked:
-    """The body of a call: `{"row": {…}, "purpose": "…"?, "region": "…"?}`."""
+    """The body of a call: `{"row": {…}, "purpose": "…"?, "region": "…"?}`; a batch's has "rows"."""
 
     row: object
     purpose: str | None
     region: str | None
     fingerprint: str  # of the whole body
+    rows: list[object] | None = None  # of a batch
 
     @classmethod
-    def of(cls, body: object) -> "Asked":
+    def of(cls, body: object, *, batch: bool = False) -> "Asked":
         """Read a parsed body.
 
         Raises:
-            RequestError: `request.body_invalid`, with a pointer.
+            RequestError: `request.body_invalid`, `request.rows_too_many`, with a pointer.
         """
-        if not isinstance(body, dict) or not body.keys() <= {"row", "purpose", "region"}:
-            raise _wrong('the body is an object with "row" and, if told, "purpose", "region"', "")
-        if "row" not in body:
+        member = "rows" if batch else "row"
+        if not isinstance(body, dict) or not body.keys() <= {member, "purpose", "region"}:
+            raise _wrong(
+                f'the body is an object with "{member}" and, if told, "purpose", "region"', ""
+            )
+        rows = batches.rows_of(body) if batch else None
+        if rows is None and "row" not in body:
             raise _wrong("the row is missing", "/row")
         purpose = body.get("purpose")
         if purpose is not None and not (
@@ -84,7 +90,12 @@ class Asked:
         region = body.get("region")
         if region is not None and not (isinstance(region, str) and is_region(region)):
             raise _wrong("a region is a country code or the slug of a region", "/region")
-        return cls(body["row"], purpose, region, json.dumps(body, sort_keys=True))
+        return cls(body.get("row"), purpose, region, json.dumps(body, sort_keys=True), rows)
+
+    @property
+    def units(self) -> int:
+        """What it costs."""
+        return UNITS if self.rows is None else UNITS * len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,7 @@ def answer(
     feature: Feature,
     read_body: Callable[[], object],
     idempotency_key: str | None,
+    batch: bool = False,
 ) -> Answer:
     """Answer one call, or refuse it for one recorded reason. The customer's scope is open.
 
@@ -117,6 +129,7 @@ def answer(
         feature: predict, or explain: a prediction with its explanation.
         read_body: gives the parsed body; what it raises is a refused call.
         idempotency_key: the header, if it was sent.
+        batch: whether the body holds many rows, which are answered and charged as one.
 
     Raises:
         DomainError: with a stable code; the entry is written already.
@@ -126,7 +139,9 @@ def answer(
         with _faults_recorded(actor, standing.license):
             if standing.license.model.slug != slug:  # 1
                 raise NotFoundError("there is no such model here", code="model.not_found")
-            asked, fault = _read(read_body)  # 2
+            if batch:
+                held.enter_context(batching.place())
+            asked, fault = _read(read_body, batch=batch)  # 2
             name, digest = _identified(standing, feature, asked, idempotency_key)
             if idempotency_key is not None and asked is not None:  # 3
                 held.enter_context(idempotency.claimed(actor.tenant_id, name))
@@ -138,7 +153,7 @@ def answer(
             limits = _limited(call, standing)  # 4
         try:
             try:
-                served = _served(call, fresh=False)
+                served = _served_batch(call) if batch else _served(call, fresh=False)
             except StaleError:
                 CACHE.drop(actor.facts.public_id)  # whatever of it did not hold, the next one reads
                 served = _served(call, fresh=True)
@@ -184,9 +199,43 @@ def _served(called: _Called, *, fresh: bool) -> Served:
     return served
 
 
-def _read(read_body: Callable[[], object]) -> tuple[Asked | None, DomainError | None]:
+def _served_batch(called: _Called) -> Served:
+    """Judge, score and commit a batch: as a call, but alone, and by rows that are read for it.
+
+    Raises:
+        DomainError: recorded.
+    """
+    standing = STANDINGS.find(called.actor, fresh=True)
+    with _faults_recorded(called.actor, standing.license):
+        call, standing = _admitted(called, standing)  # 4
+        version = standing.version
+        if called.fault is not None or called.asked is None or called.asked.rows is None:
+            raise called.fault or _wrong("the body is missing", "")
+        if version is None:  # denied before, as in `_pending`
+            raise NotFoundError("there is no such model here", code="model.not_found")
+        receipts.signing_key()  # before anything is charged for
+        scored = batching.scored(  # 5, 6
+            called.asked.rows,
+            customer=standing.customer,
+            call=call,
+            version=version,
+            request_id=called.name,
+            request_digest=called.digest,
+        )
+    token = request_id.set(called.name)
     try:
-        return Asked.of(read_body()), None
+        served = serve_batch(called.actor, standing.license, scored.batch)  # 7
+    finally:
+        request_id.reset(token)
+    batching.count_inputs(scored)
+    return served
+
+
+def _read(
+    read_body: Callable[[], object], *, batch: bool
+) -> tuple[Asked | None, DomainError | None]:
+    try:
+        return Asked.of(read_body(), batch=batch), None
     except DomainError as fault:
         return None, fault
 
@@ -246,7 +295,7 @@ def _call(called: _Called, standing: Standing) -> Call:
         feature=called.feature,
         purpose=None if called.asked is None else called.asked.purpose,
         model_purposes=standing.purposes,
-        units=UNITS,
+        units=UNITS if called.asked is None else called.asked.units,
         now=timezone.now(),
         limits=standing.limits.quotas(called.actor.facts.id),
         address=called.actor.address,
@@ -295,11 +344,15 @@ def _pending(
 def _sent(served: Served) -> dict[str, Any]:  # 8
     body = None if served.record is None else served.record.body
     receipt = receipts.receipt_for(served.entry_id) if body is None else receipts.receipt_over(body)
-    return {**served.answer, "receipt": receipt}
+    return {**_told(served.answer), "receipt": receipt}
 
 
 def _again(earlier: Prediction) -> dict[str, Any]:
-    return {**earlier.answer, "receipt": receipts.receipt_for(earlier.entry_id)}
+    return {**_told(earlier.answer), "receipt": receipts.receipt_for(earlier.entry_id)}
+
+
+def _told(answer: dict[str, Any]) -> dict[str, Any]:
+    return batches.told(answer) if batches.is_batch(answer) else answer
 
 
 def _keyed(customer: Tenant, use: str, value: object) -> str:

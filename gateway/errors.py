@@ -8,6 +8,10 @@ GatewayError
 ├── QuotaError             license.quota_* quota.*   a quota is used up
 ├── RateError              limit.rate_*        too many calls a second
 ├── RequestError           request.*           the request cannot be read
+├── RowsError              request.*           rows of a batch do not fit the model's schema
+├── BusyError              batch.*             too many batches at once, or one that takes too long
+├── CallFileError          callfile.*          a file of rows cannot be taken or read
+├── CallFileStateError     callfile.*          its state does not allow it
 ├── IdempotencyError       idempotency.*       a key was used for another body
 ├── InFlightError          idempotency.*       a call under the same key is being answered
 ├── FeedbackError          feedback.*         a label cannot be taken
@@ -15,7 +19,8 @@ GatewayError
 └── DemoTableError         demo.*              the table of the demo is not installed
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from audit.errors import DomainError, Kind
@@ -87,6 +92,46 @@ class RequestError(GatewayError):
 
     code = "request.invalid"
     kind = Kind.INVALID
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one part of a body, by pointer and code."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class RowsError(RequestError):
+    """Rows of a batch are wrong; `faults` names the first of them, none by what was sent."""
+
+    code = "request.rows_invalid"
+
+    def __init__(self, detail: str, faults: Sequence[Fault]) -> None:
+        super().__init__(detail)
+        self.faults = tuple(faults)
+
+
+class BusyError(GatewayError):
+    """A batch cannot be answered now: others are, or it would take too long."""
+
+    code = "batch.busy"
+    kind = Kind.TOO_MANY
+
+
+class CallFileError(GatewayError):
+    """A file of rows cannot be taken or read. Never quotes it."""
+
+    code = "callfile.unreadable"
+    kind = Kind.INVALID
+
+
+class CallFileStateError(CallFileError):
+    """What is asked of a file does not fit the state that it is in."""
+
+    code = "callfile.ended"
+    kind = Kind.CONFLICT
 
 
 class IdempotencyError(GatewayError):

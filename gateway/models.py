@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from governance.models import Tenant, User
+from governance.models import StoredObject, Tenant, User
 from governance.scoping import TenantOwned
 from training.models import Model, ModelVersion
 
@@ -18,7 +18,7 @@ class Feature(models.TextChoices):
     PREDICT = "predict", _("predict")
     EXPLAIN = "explain", _("explain")
     FEEDBACK = "feedback", _("feedback")
-    BATCH = "batch", _("batch")
+    BATCH = "batch", _("files of rows")
 
 
 class SuspensionReason(models.TextChoices):
@@ -252,6 +252,8 @@ class Prediction(TenantOwned):
     answer = models.JSONField(_("answer"), default=dict)  # as sent, for a replay; no inputs
     explanation = models.JSONField(_("explanation record"), null=True, blank=True)
     created_at = models.DateTimeField(_("answered"), default=timezone.now)
+    # Of a batch, whose answer is `gateway.batches.stored`; null for a call of one row.
+    rows = models.PositiveIntegerField(_("rows"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("prediction")
@@ -315,6 +317,30 @@ class Feedback(TenantOwned):
         return str(self.prediction_id)
 
 
+class RowFeedback(TenantOwned):
+    """As `Feedback`, of one row of a batch. Rows are only added."""
+
+    prediction = models.ForeignKey(
+        Prediction, on_delete=models.PROTECT, related_name="row_feedback"
+    )
+    row = models.PositiveIntegerField(_("row"))  # from 0, as in the body
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    correct = models.BooleanField(_("the answer was right"))
+    hour = models.DateTimeField(_("hour"))
+
+    class Meta:
+        verbose_name = _("feedback on a row")
+        verbose_name_plural = _("feedback on rows")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["version", "hour"], name="row_feedback_of_version")]
+        constraints = [
+            models.UniqueConstraint(fields=["prediction", "row"], name="row_feedback_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prediction_id}_{self.row}"
+
+
 class InputCounts(TenantOwned):
     """How often served inputs lay in which public bin: one version, one hour, one process.
 
@@ -336,6 +362,61 @@ class InputCounts(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.version_id} · {self.hour}"
+
+
+class CallFileState(models.TextChoices):
+    """Where a file stands; how far it is says its job."""
+
+    WAITING = "waiting", _("waiting")
+    DONE = "done", _("done")
+    FAILED = "failed", _("failed")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class CallFile(TenantOwned):
+    """A file of rows that a worker answers, batch by batch (`gateway.answering`).
+
+    Its rows are sealed, and gone at its end. Its answers are the predictions `{id}-{part}`, each
+    charged and recorded as a batch.
+    """
+
+    seen_by: ClassVar[tuple[str, ...]] = ("tenant_id", "license__tenant_id")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="files")
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    stored = models.ForeignKey(
+        StoredObject, on_delete=models.SET_NULL, related_name="+", null=True, blank=True
+    )
+    form = models.CharField(_("format"), max_length=8)
+    request_id = models.CharField(_("request"), max_length=64)
+    request_digest = models.CharField(max_length=64)
+    state = models.CharField(
+        _("state"), max_length=10, choices=CallFileState.choices, default=CallFileState.WAITING
+    )
+    rows = models.PositiveIntegerField(_("rows answered"), default=0)
+    error_code = models.CharField(_("error"), max_length=80, blank=True)
+    faults = models.JSONField(_("faults"), default=list)  # pointers and codes; nothing sent
+    created_at = models.DateTimeField(_("sent"), default=timezone.now)
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("answers until"))
+
+    class Meta:
+        verbose_name = _("file of rows")
+        verbose_name_plural = _("files of rows")
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "request_id"], name="call_file_once")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def reference(self) -> str:
+        """The id that the log holds."""
+        return f"call_file:{self.id}"
 
 
 class LimitScope(models.TextChoices):

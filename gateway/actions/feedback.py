@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from django.utils import timezone
 
 from audit.events import Event
 from audit.recording import Record, action
 from gateway.authentication import KeyActor
-from gateway.feedback import Sent, denial_of, hour_of, judge
-from gateway.models import Feedback, License
+from gateway.feedback import Bit, Sent, denial_of, hour_of, judge
+from gateway.models import Feedback, License, RowFeedback
 from governance.permissions import Permission
 
 
@@ -37,15 +39,24 @@ def take_feedback(
     now = timezone.now()
     # Under the predictions' locks: of two requests about one, the second finds the first's label.
     judged = judge(actor, sent, now=now, lock=True)
+    hour = hour_of(now)
     Feedback.objects.bulk_create(
-        Feedback(
-            tenant_id=actor.tenant_id,
-            prediction=prediction,
-            version=prediction.version,
-            correct=correct,
-            hour=hour_of(now),
-        )
-        for prediction, correct in judged.fresh
+        Feedback(**_told(actor, bit, hour)) for bit in judged.fresh if bit.row is None
+    )
+    RowFeedback.objects.bulk_create(
+        RowFeedback(**_told(actor, bit, hour), row=bit.row)
+        for bit in judged.fresh
+        if bit.row is not None
     )
     record.facts(license=license_.reference, taken=len(judged.fresh), known=judged.known)
     return Taken(len(judged.fresh), judged.known)
+
+
+def _told(actor: KeyActor, bit: Bit, hour: datetime) -> dict[str, Any]:
+    return {
+        "tenant_id": actor.tenant_id,
+        "prediction": bit.prediction,
+        "version": bit.prediction.version,
+        "correct": bit.correct,
+        "hour": hour,
+    }

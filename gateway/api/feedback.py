@@ -12,6 +12,7 @@ from gateway import feedback
 from gateway.actions.feedback import Taken, take_feedback
 from gateway.api.doors import Body, Door, checked
 from gateway.authentication import KeyActor
+from gateway.batches import NAME, Name
 from gateway.bindings import binds_action
 from gateway.errors import FeedbackError
 from gateway.feedback import MOST, Sent
@@ -26,6 +27,22 @@ from training.features import LARGEST_CELL
 _LABEL_HELP: Final = "One of the model's two labels; null where it tells one from all others."
 
 
+class PredictionName(serializers.RegexField):
+    """The name of an answer, as a `Name`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(NAME, **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """What it names."""
+        return Name.read(super().to_internal_value(data))
+
+    def run_validators(self, value: Any) -> None:
+        """The form is looked at as the name is read."""
+        if value is None:
+            self.fail("invalid")
+
+
 class LabelBody(Body):
     """The true label of one prediction."""
 
@@ -37,7 +54,9 @@ class LabelBody(Body):
 class LabelItem(Body):
     """The true label of a prediction."""
 
-    prediction = serializers.UUIDField()
+    prediction = PredictionName(
+        help_text="Of a call its `prediction`, of a row of a batch `{batch}_{row}`."
+    )
     label = serializers.CharField(  # type: ignore[assignment]  # as above
         allow_null=True, max_length=LARGEST_CELL, help_text=_LABEL_HELP
     )
@@ -102,8 +121,11 @@ class SingleFeedback(_FeedbackDoor):
         """Tell the true label of a prediction. The same label again changes nothing."""
         actor = self.key()
         told = checked(LabelBody, request)
-        found = find(actor, Prediction, prediction, license_id=actor.facts.license_id)
-        return self.take(actor, [Sent(found.pk, told["label"])])
+        name = Name.read(prediction)
+        sought = prediction if name is None else str(name.prediction)
+        found = find(actor, Prediction, sought, license_id=actor.facts.license_id)
+        row = None if name is None else name.row
+        return self.take(actor, [Sent(Name(found.pk, row), told["label"])])
 
 
 @binds_action(take_feedback)

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers, status
@@ -12,9 +13,14 @@ from rest_framework.response import Response
 from gateway.api.approvals import ProposalShown
 from gateway.api.doors import Resource, checked, paged
 from gateway.api.examinations import ExaminationBody, ExaminationShown
+from gateway.api.parsing import LARGEST_BODY
+from gateway.authentication import KeyActor
+from gateway.batches import MOST_ROWS
 from gateway.bindings import binds_action, scoped_read
 from gateway.catalog import find_model, models_for
+from gateway.feedback import MOST as MOST_LABELS
 from gateway.idempotency import HEADER, check_header
+from gateway.models import Feature, License
 from gateway.releases import released_version
 from governance.lookup import find
 from governance.permissions import Permission
@@ -26,6 +32,34 @@ from training.watching import REMEDIES, Finding, shown
 
 # Null where no version is released.
 _OBJECT_OR_NULL: Final = {"type": ["object", "null"], "additionalProperties": {}}
+
+
+class CallLimits(serializers.Serializer[Any]):
+    """How much a caller may send."""
+
+    row_bytes = serializers.IntegerField(help_text="Body of one call, at most.")
+    batch_rows = serializers.IntegerField(help_text="Rows of a batch, at most.")
+    batch_bytes = serializers.IntegerField(help_text="Body of a batch, at most.")
+    feedback_labels = serializers.IntegerField(help_text="Labels in one request, at most.")
+    feedback_days = serializers.IntegerField(help_text="For so long labels are taken.")
+
+
+class GrantShown(serializers.ModelSerializer[License]):
+    """What the key's license lets it call."""
+
+    license = serializers.UUIDField(source="id")
+    features = serializers.ListField(child=serializers.ChoiceField(Feature.choices))
+    left = serializers.SerializerMethodField()
+
+    class Meta:
+        model = License
+        fields = (
+            "license", "features", "purpose", "quota", "used", "left", "starts_at", "expires_at",
+        )  # fmt: skip
+
+    def get_left(self, license_: License) -> int:
+        """Units that may still be charged."""
+        return license_.quota - license_.used
 
 
 class VersionShown(serializers.ModelSerializer[ModelVersion]):
@@ -65,9 +99,28 @@ class ModelDetail(ModelShown):
 
     card = serializers.SerializerMethodField()
     input_schema = serializers.SerializerMethodField()
+    limits = serializers.SerializerMethodField()
+    grant = serializers.SerializerMethodField()
 
     class Meta(ModelShown.Meta):
-        fields = (*ModelShown.Meta.fields, "card", "input_schema")
+        fields = (*ModelShown.Meta.fields, "card", "input_schema", "limits", "grant")
+
+    @extend_schema_field(CallLimits)
+    def get_limits(self, model: Model) -> Any:  # noqa: ARG002  # DRF's signature
+        """How much a caller may send."""
+        return {
+            "row_bytes": LARGEST_BODY,
+            "batch_rows": MOST_ROWS,
+            "batch_bytes": settings.BATCH_MAX_BYTES,
+            "feedback_labels": MOST_LABELS,
+            "feedback_days": settings.FEEDBACK_DAYS,
+        }
+
+    @extend_schema_field(GrantShown(allow_null=True))
+    def get_grant(self, model: Model) -> Any:  # noqa: ARG002  # as above
+        """What the caller's key may call it for; null for a person."""
+        license_ = self.context.get("license")
+        return None if license_ is None else GrantShown(license_).data
 
     @extend_schema_field(_OBJECT_OR_NULL)
     def get_card(self, model: Model) -> Any:
@@ -134,7 +187,7 @@ class Watched(serializers.Serializer[Any]):
     versions = WatchedVersion(many=True)
 
 
-@scoped_read(Model)
+@scoped_read(Model, License)
 class Models(Resource):
     """Models that the caller owns or is licensed for."""
 
@@ -149,9 +202,13 @@ class Models(Resource):
 
     @extend_schema(responses=ModelDetail)
     def retrieve(self, request: Request, pk: str) -> Response:  # noqa: ARG002  # DRF's signature
-        """One model: its released version, card and input schema."""
+        """One model: its released version, card and input schema, and what its caller may send."""
         self.allow(self.requires, self.kind)
-        return Response(ModelDetail(find_model(self.actor, pk)).data)
+        found = find_model(self.actor, pk)
+        license_ = None
+        if isinstance(self.actor, KeyActor):
+            license_ = find(self.actor, License, str(self.actor.facts.license_id))
+        return Response(ModelDetail(found, context={"license": license_}).data)
 
     @extend_schema(responses=VersionShown(many=True))
     @route(detail=True, url_path="versions")

@@ -8,6 +8,7 @@ from gateway.api import documents
 from gateway.api.approvals import Approvals
 from gateway.api.audit import Bundles, Entries
 from gateway.api.budgets import Budgets
+from gateway.api.callfiles import CallFiles, TakeFile
 from gateway.api.datasets import Datasets, DatasetVersions
 from gateway.api.examinations import Examinations
 from gateway.api.feedback import BulkFeedback, SingleFeedback
@@ -17,7 +18,7 @@ from gateway.api.licenses import Licenses
 from gateway.api.limits import Limits
 from gateway.api.measurements import Measurements
 from gateway.api.models import Models
-from gateway.api.predictions import Explain, Predict
+from gateway.api.predictions import Explain, Predict, PredictBatch
 from gateway.api.quality import Contracts, Drift, Quality
 from gateway.api.receipts import Receipts
 from gateway.api.releases import DataReleases
@@ -49,6 +50,7 @@ for _prefix, _resource in {
     "approvals": Approvals,
     "audit/entries": Entries,
     "budgets": Budgets,
+    "call-files": CallFiles,
     "data-releases": DataReleases,
     "dataset-versions": DatasetVersions,
     "datasets": Datasets,
@@ -69,6 +71,8 @@ for _prefix, _resource in {
 _v1: list[URLPattern | URLResolver] = [
     path("models/<name:slug>/predict", Predict.as_view(), name="predict"),
     path("models/<name:slug>/explain", Explain.as_view(), name="explain"),
+    path("models/<name:slug>/predict-batch", PredictBatch.as_view(), name="predict-batch"),
+    path("models/<name:slug>/files", TakeFile.as_view(), name="predict-file"),
     path("predictions/feedback", BulkFeedback.as_view(), name="feedback"),
     path(
         "predictions/<name:prediction>/feedback", SingleFeedback.as_view(), name="feedback-of-one"

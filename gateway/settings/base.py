@@ -216,6 +216,10 @@ TRAINING_PROCESSES: int
 TRAINING_DEVICES: int | None
 SOURCES: dict[str, Any]
 TRUSTED_PROXIES: list[str]
+BATCH_MAX_BYTES: int
+BATCH_SECONDS: float
+CALL_FILE_MAX_BYTES: int
+CALL_FILE_DAYS: int
 RELEASE_K: dict[str, int]
 RELEASE_L: int
 RELEASE_T: Decimal
@@ -276,6 +280,10 @@ def derive(env: Environment) -> dict[str, Any]:
         "ADDRESS_MODEL": env.address_model,
         "SOURCES": env.sources,
         "TRUSTED_PROXIES": env.trusted_proxies,
+        "BATCH_MAX_BYTES": env.batch_max_bytes,
+        "BATCH_SECONDS": env.batch_seconds,
+        "CALL_FILE_MAX_BYTES": env.call_file_max_bytes,
+        "CALL_FILE_DAYS": env.call_file_days,
         "LOGGING": _logging(env.log_level),
         **celery(_reveal(env.celery_broker_url), home=home),
     }

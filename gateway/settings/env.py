@@ -92,6 +92,11 @@ class Environment(BaseSettings):
     address_model: Literal["auto", "on", "off"] = "auto"
     # Networks of proxies whose X-Forwarded-For is believed; none by default.
     trusted_proxies: Names = []
+    # A batch of rows in one call: its body, and how long it may take; a claim lasts 60 s.
+    batch_max_bytes: int = Field(8 * 2**20, ge=2**20, le=2**30)
+    batch_seconds: float = Field(30.0, gt=0, le=50)
+    call_file_max_bytes: int = Field(256 * 2**20, gt=0, le=2**34)
+    call_file_days: int = Field(7, gt=0, le=365)
     time_zone: str = "UTC"
     # Where stewards may fetch data from: {"name": "postgresql://…"}; see governance.sources.
     sources: dict[str, Any] = Field(default_factory=dict, repr=False)
