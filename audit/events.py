@@ -529,7 +529,9 @@ class Event(Enum):
             "input": Fact.DIGEST,
             "output": Fact.DECIMAL,
             "explanation": Fact.DIGEST,
+            "sku": Fact.CODE,
             "units": Fact.NUMBER,
+            "charged": Fact.FLAG,  # a test key's call is counted, not charged
         },
     )
     # How many labels came, and nothing of what they say.

@@ -154,7 +154,9 @@ def _prediction(record: Record, serving: Serving, now: datetime) -> Row:
         "guarantee": version.guarantee,
         "input": answered.commitment,
         "output": decimal(answered.score),
+        "sku": answered.call.feature.value,
         "units": answered.call.units,
+        "charged": answered.call.key.charged,
     }
     if told is not None:
         facts["explanation"] = told["record"]

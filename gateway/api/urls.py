@@ -23,7 +23,7 @@ from gateway.api.releases import DataReleases
 from gateway.api.rules import Rules
 from gateway.api.runs import Runs
 from gateway.api.tenants import Tenants
-from gateway.api.usage import Usage
+from gateway.api.usage import Rollups, Usage
 
 
 class NameConverter(StringConverter):
@@ -76,6 +76,7 @@ _v1: list[URLPattern | URLResolver] = [
     path("dataset-versions/<name:version>/drift", Drift.as_view(), name="drift"),
     path("datasets/<name:dataset>/contract", Contracts.as_view(), name="contract"),
     path("sources", Sources.as_view(), name="sources"),
+    path("usage/rollups", Rollups.as_view(), name="usage-rollups"),
     path("audit/bundles", Bundles.as_view(), name="audit-bundles"),
     *_router.urls,
 ]

@@ -1,14 +1,18 @@
-"""`/api/v1/usage`: what was called and charged, a license at a time."""
+"""`/api/v1/usage`: what was called and charged, a license at a time; and by the hour."""
 
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from gateway.api.doors import Resource
+from gateway.api.doors import Door, Pages, Resource, paged
+from gateway.authentication import KeyActor
 from gateway.bindings import scoped_read
-from gateway.models import License, UsageEvent
+from gateway.models import License, UsageEvent, UsageRollup
 from governance.permissions import Permission
 
 
@@ -54,3 +58,30 @@ class Usage(Resource):
     def one(self, value: str) -> Any:
         """One of them."""
         return self.rows().get(pk=super().one(value).pk)
+
+
+class RollupShown(serializers.ModelSerializer[UsageRollup]):
+    """The usage of one license, kind and hour in one stretch of the log."""
+
+    class Meta:
+        model = UsageRollup
+        fields = (
+            "license", "sku", "hour", "calls", "units", "charged", "first_index", "last_index",
+        )  # fmt: skip
+
+
+@scoped_read(UsageRollup)
+class Rollups(Door):
+    """Usage by the hour, with the places of its entries in the log; an hour may take several."""
+
+    serializer_class = RollupShown
+    pagination_class = Pages  # read by the schema
+
+    @extend_schema(operation_id="usage_rollups", tags=["usage"], responses=RollupShown(many=True))
+    def get(self, request: Request) -> Response:
+        """A page of rollups, the newest hour first."""
+        self.allow(Permission.LICENSE_VIEW, "usagerollup")
+        rows = UsageRollup.objects.visible_to(self.actor)
+        if isinstance(self.actor, KeyActor):
+            rows = rows.filter(license_id=self.actor.facts.license_id)
+        return paged(self, request, rows, RollupShown, ordering="-hour")
