@@ -534,6 +534,18 @@ class Event(Enum):
             "charged": Fact.FLAG,  # a test key's call is counted, not charged
         },
     )
+    STATEMENT_EXPORTED = (
+        "usage.statement_exported",
+        {
+            "customer": Fact.REFERENCE,
+            "year": Fact.NUMBER,
+            "month": Fact.NUMBER,
+            "lines": Fact.NUMBER,
+            "calls": Fact.NUMBER,
+            "charged": Fact.NUMBER,
+            "until": Fact.NUMBER,  # the place in the log up to which calls are counted
+        },
+    )
     # How many labels came, and nothing of what they say.
     FEEDBACK_TAKEN = (
         "prediction.feedback_taken",

@@ -15,9 +15,10 @@ from gateway.console import (
     releases,
     rules,
     runs,
+    usage,
 )
 
 __all__ = [
     "budgets", "datasets", "entries", "examinations", "fetches", "licenses", "measurements",
-    "models", "people", "proposals", "quality", "releases", "rules", "runs",
+    "models", "people", "proposals", "quality", "releases", "rules", "runs", "usage",
 ]  # fmt: skip

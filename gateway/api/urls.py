@@ -22,6 +22,7 @@ from gateway.api.receipts import Receipts
 from gateway.api.releases import DataReleases
 from gateway.api.rules import Rules
 from gateway.api.runs import Runs
+from gateway.api.statements import Statements
 from gateway.api.tenants import Tenants
 from gateway.api.usage import Rollups, Usage
 
@@ -77,6 +78,7 @@ _v1: list[URLPattern | URLResolver] = [
     path("datasets/<name:dataset>/contract", Contracts.as_view(), name="contract"),
     path("sources", Sources.as_view(), name="sources"),
     path("usage/rollups", Rollups.as_view(), name="usage-rollups"),
+    path("statements", Statements.as_view(), name="statements"),
     path("audit/bundles", Bundles.as_view(), name="audit-bundles"),
     *_router.urls,
 ]

@@ -147,6 +147,7 @@ READS: dict[str, set[str]] = {
     "runs": ALL - {"platform"} | {"customer"},
     "runs/{run}": ALL - {"platform"},
     "runs/{run}/curve": ALL - {"platform"},
+    "statements": {"officer", "auditor", "owner", "platform", "customer"},
     "tenants": {"officer", "auditor", "owner", "platform", "customer"},
     "tenants/house": {"officer", "auditor", "owner", "platform"},
     "tenants/acme": {"platform", "customer"},

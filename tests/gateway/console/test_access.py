@@ -25,6 +25,7 @@ SECTIONS = {
     "training/examination": {"steward", "officer", "engineer", "owner", "auditor", "customer"},
     "gateway/license": {"officer", "owner", "platform", "auditor", "customer"},
     "gateway/apikey": {"officer", "owner", "platform", "auditor", "customer"},
+    "gateway/usagerollup": {"officer", "owner", "platform", "auditor", "customer"},
     "audit/auditentry": {"officer", "owner", "auditor", "customer"},
 }
 CALLERS = (*STAFF, "customer", "stranger", "nobody")
@@ -33,6 +34,7 @@ FORMS = {
     "governance/recognitionrules/next": {"steward"},
     "training/run/request": {"engineer"},
     "gateway/license/issue": {"platform"},
+    "gateway/usagerollup/statement": {"officer", "owner", "platform", "auditor", "customer"},
 }
 
 
