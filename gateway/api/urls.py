@@ -24,7 +24,7 @@ from gateway.api.rules import Rules
 from gateway.api.runs import Runs
 from gateway.api.statements import Statements
 from gateway.api.tenants import Tenants
-from gateway.api.usage import Rollups, Usage
+from gateway.api.usage import Events, Rollups, Usage
 
 
 class NameConverter(StringConverter):
@@ -77,6 +77,7 @@ _v1: list[URLPattern | URLResolver] = [
     path("dataset-versions/<name:version>/drift", Drift.as_view(), name="drift"),
     path("datasets/<name:dataset>/contract", Contracts.as_view(), name="contract"),
     path("sources", Sources.as_view(), name="sources"),
+    path("usage/events", Events.as_view(), name="usage-events"),
     path("usage/rollups", Rollups.as_view(), name="usage-rollups"),
     path("statements", Statements.as_view(), name="statements"),
     path("audit/bundles", Bundles.as_view(), name="audit-bundles"),
