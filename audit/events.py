@@ -622,12 +622,26 @@ class Event(Enum):
             "input": Fact.DIGEST,
             "output": Fact.DECIMAL,
             "explanation": Fact.DIGEST,
+            "sku": Fact.CODE,
             "units": Fact.NUMBER,
             "purpose": Fact.CODE,
             "region": Fact.CODE,
             # Of a batch, whose `input` and `outputs` are Merkle roots over its rows.
             "rows": Fact.NUMBER,
             "outputs": Fact.DIGEST,
+            "charged": Fact.FLAG,  # a test key's call is counted, not charged
+        },
+    )
+    STATEMENT_EXPORTED = (
+        "usage.statement_exported",
+        {
+            "customer": Fact.REFERENCE,
+            "year": Fact.NUMBER,
+            "month": Fact.NUMBER,
+            "lines": Fact.NUMBER,
+            "calls": Fact.NUMBER,
+            "charged": Fact.NUMBER,
+            "until": Fact.NUMBER,  # the place in the log up to which calls are counted
         },
     )
     # A file of rows, answered in parts that are each a `prediction.served`.

@@ -42,7 +42,7 @@ def find_model(actor: Caller, value: str) -> Model:
     Raises:
         NotFoundError: there is none, or it is not the caller's to know of; recorded.
     """
-    found: Model | None = models_for(actor).filter(_named(value)).first()
+    found: Model | None = models_for(actor).filter(named(value)).first()
     if found is None:
         raise missing(actor, "model", Permission.MODEL_VIEW)
     return found
@@ -63,7 +63,7 @@ def find_tenant(actor: Actor, value: str) -> Tenant:
     Raises:
         NotFoundError: as `find_model`.
     """
-    found = Tenant.objects.filter(_named(value)).first()
+    found = Tenant.objects.filter(named(value)).first()
     if found is None or not actor.may(Permission.TENANT_VIEW, found).allowed:
         raise missing(actor, "tenant", Permission.TENANT_VIEW)
     return found
@@ -94,7 +94,8 @@ def find_limited(actor: Actor, scope: str, value: str) -> ApiKey | License | Ten
             return find(actor, Model, value)
 
 
-def _named(value: str) -> Q:
+def named(value: str) -> Q:
+    """The condition on a row that `value` names, by slug or id."""
     try:
         return Q(pk=uuid.UUID(value))
     except ValueError:

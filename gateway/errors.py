@@ -15,6 +15,7 @@ GatewayError
 ├── IdempotencyError       idempotency.*       a key was used for another body
 ├── InFlightError          idempotency.*       a call under the same key is being answered
 ├── FeedbackError          feedback.*         a label cannot be taken
+├── StatementError         statement.*         a statement cannot be made
 ├── ServingError           serving.*           the model cannot be served now: ours
 └── DemoTableError         demo.*              the table of the demo is not installed
 """
@@ -160,6 +161,19 @@ class FeedbackConflictError(FeedbackError):
 
     code = "feedback.conflict"
     kind = Kind.CONFLICT
+
+
+class StatementError(GatewayError):
+    """A statement cannot be made: there is nothing to state, or log and rollups differ."""
+
+    code = "statement.not_reconciled"
+
+
+class NoLicenseError(StatementError):
+    """No license of this customer is the asking tenant's to see."""
+
+    code = "statement.no_license"
+    kind = Kind.NOT_FOUND
 
 
 class ServingError(GatewayError):

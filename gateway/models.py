@@ -295,6 +295,61 @@ class UsageEvent(TenantOwned):
         return f"{self.request_id} · {self.sku}"
 
 
+class UsageRound(models.Model):
+    """A stretch of the log whose usage was rolled up. Of no tenant; rows are only added.
+
+    Rounds follow one another without a gap from index 0, so that each event is in one of them.
+    """
+
+    first_index = models.BigIntegerField(primary_key=True)
+    last_index = models.BigIntegerField(unique=True)
+    made_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(last_index__gte=models.F("first_index")),
+                name="usage_round_is_forward",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.first_index}-{self.last_index}"
+
+
+class UsageRollup(TenantOwned):
+    """The usage of one license, kind and hour within one round: made by `gateway.rollups` alone.
+
+    The tenant is the customer. Rows are only added; every figure follows from entries in the log.
+    """
+
+    seen_by: ClassVar[tuple[str, ...]] = ("tenant_id", "license__tenant_id")
+
+    round = models.ForeignKey(UsageRound, on_delete=models.PROTECT, related_name="rollups")
+    license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="rollups")
+    sku = models.CharField(_("what"), max_length=20)
+    hour = models.DateTimeField(_("hour"))  # of the entries' own time, UTC
+    first_index = models.BigIntegerField(_("first place in the log"))  # of its own entries
+    last_index = models.BigIntegerField(_("last place in the log"))
+    calls = models.BigIntegerField(_("calls"))
+    units = models.BigIntegerField(_("units"))
+    charged = models.BigIntegerField(_("units charged"))  # the rest were called with test keys
+
+    class Meta:
+        verbose_name = _("usage by the hour")
+        verbose_name_plural = _("usage by the hour")
+        ordering = ["-hour", "-id"]
+        indexes = [models.Index(fields=["license", "hour"], name="rollup_of_license")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["round", "license", "sku", "hour"], name="usage_rolled_up_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.license_id} · {self.sku} · {self.hour}"
+
+
 class Feedback(TenantOwned):
     """Whether an answer was right, as its caller told later. One bit, and the hour it came in.
 

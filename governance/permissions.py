@@ -88,6 +88,7 @@ class Permission(StrEnum):
     RUN_PRIORITIZE = "run:prioritize"
     RUN_REQUEST = "run:request"
     RUN_VIEW = "run:view"
+    STATEMENT_EXPORT = "statement:export"
     TENANT_CREATE = "tenant:create"
     TENANT_VIEW = "tenant:view"
 
@@ -159,6 +160,7 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.RUN_PRIORITIZE: frozenset({_T}),
     Permission.RUN_REQUEST: frozenset({_E}),
     Permission.RUN_VIEW: frozenset({_S, _O, _E, _A, _T}),
+    Permission.STATEMENT_EXPORT: frozenset({_O, _A, _T, _P}),
     Permission.TENANT_CREATE: frozenset({_P}),
     Permission.TENANT_VIEW: frozenset({_O, _A, _T, _P}),
 }

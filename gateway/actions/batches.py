@@ -113,7 +113,9 @@ def serve_batch(
         input=answered.inputs,
         outputs=answered.outputs,
         rows=len(answered.scores),
+        sku=call.feature.value,
         units=call.units,
+        charged=call.key.charged,
         purpose=call.stated_purpose,
         **({} if call.region is None else {"region": call.region}),
     )

@@ -154,8 +154,10 @@ def _prediction(record: Record, serving: Serving, now: datetime) -> Row:
         "guarantee": version.guarantee,
         "input": answered.commitment,
         "output": decimal(answered.score),
+        "sku": answered.call.feature.value,
         "units": answered.call.units,
         "purpose": answered.call.stated_purpose,
+        "charged": answered.call.key.charged,
     }
     if answered.call.region is not None:
         facts["region"] = answered.call.region

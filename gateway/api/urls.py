@@ -24,8 +24,9 @@ from gateway.api.receipts import Receipts
 from gateway.api.releases import DataReleases
 from gateway.api.rules import Rules
 from gateway.api.runs import Runs
+from gateway.api.statements import Statements
 from gateway.api.tenants import Tenants
-from gateway.api.usage import Usage
+from gateway.api.usage import Events, Rollups, Usage
 
 
 class NameConverter(StringConverter):
@@ -84,6 +85,9 @@ _v1: list[URLPattern | URLResolver] = [
     path("keys/pattern", Pattern.as_view(), name="keys-pattern"),
     path("keys/report", Report.as_view(), name="keys-report"),
     path("sources", Sources.as_view(), name="sources"),
+    path("usage/events", Events.as_view(), name="usage-events"),
+    path("usage/rollups", Rollups.as_view(), name="usage-rollups"),
+    path("statements", Statements.as_view(), name="statements"),
     path("audit/bundles", Bundles.as_view(), name="audit-bundles"),
     *_router.urls,
 ]

@@ -322,3 +322,25 @@ class CapForm(forms.Form):
     epsilon = forms.CharField(
         label=_("Cap proposed (ε)"), max_length=40, widget=_text(inputmode="decimal")
     )
+
+
+class StatementForm(forms.Form):
+    """Which month of which customer, and as what."""
+
+    month = forms.CharField(
+        label=_("Month"), max_length=7, widget=_text(), help_text=_("As 2026-11, in UTC.")
+    )
+    customer = forms.ChoiceField(label=_("Customer"), widget=widgets.UnfoldAdminSelectWidget())
+    format = forms.ChoiceField(
+        label=_("Format"),
+        choices=[
+            ("zip", _("Bundle with proofs (ZIP)")),
+            ("csv", _("Table alone (CSV)")),
+            ("pdf", _("Page alone (PDF)")),
+        ],
+        widget=widgets.UnfoldAdminSelectWidget(),
+    )
+
+    def __init__(self, *args: Any, customers: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["customer"].choices = customers  # type: ignore[attr-defined]  # a choice field

@@ -109,6 +109,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 _item(
                     _("Files of rows"), "upload_file", "gateway_callfile", Permission.LICENSE_VIEW
                 ),
+                _item(_("Usage"), "monitoring", "gateway_usagerollup", Permission.LICENSE_VIEW),
             ],
         },
         {

@@ -396,6 +396,11 @@ SENTENCES: Final[dict[str, Promise]] = {
     "key.revoked": _("This key was revoked already."),
     "key.term_invalid": _("A key ends in the future, and not after its license."),
     "term.invalid": _("This date is not valid."),
+    "statement.month_invalid": _("A month is written like 2026-11."),
+    "statement.no_license": _("There is no license of this customer here."),
+    "statement.not_reconciled": _(
+        "The log and the hourly sums differ: no statement is made until somebody has looked."
+    ),
     # Evidence
     "audit.log_empty": _("Nothing in the log was signed yet; try again in a moment."),
     "audit.not_sequenced": _("The entry waits for the next signed tree."),

@@ -26,6 +26,7 @@ SECTIONS = {
     "training/devicelease": {"engineer", "owner", "platform", "customer"},
     "gateway/license": {"officer", "owner", "platform", "auditor", "customer"},
     "gateway/apikey": {"officer", "owner", "platform", "auditor", "customer"},
+    "gateway/usagerollup": {"officer", "owner", "platform", "auditor", "customer"},
     "audit/auditentry": {"officer", "owner", "auditor", "customer"},
 }
 CALLERS = (*STAFF, "customer", "stranger", "nobody")
@@ -34,6 +35,7 @@ FORMS = {
     "governance/recognitionrules/next": {"steward"},
     "training/run/request": {"engineer"},
     "gateway/license/issue": {"platform"},
+    "gateway/usagerollup/statement": {"officer", "owner", "platform", "auditor", "customer"},
 }
 
 
