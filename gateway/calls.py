@@ -10,6 +10,9 @@
        and in memory alone, a live call's inputs counted (`gateway.inputs`)
     8. the receipt signed, over what was committed
 
+A call that would wait in 6 for longer than SERVE_TIMEOUT, or finds SERVE_QUEUE calls waiting, is
+refused before 4 or in 6 (`gateway.shedding`): it is counted, and leaves no entry of its own.
+
 What a license says is remembered for seconds (`gateway.standing`): a refusal is judged by rows that
 are read for it, and step 7 asks all of it again. What goes wrong in steps 1 to 6 leaves one entry,
 written here; in step 7 it leaves the action's.
@@ -35,10 +38,11 @@ from gateway import idempotency, receipts, serving
 from gateway.actions.predictions import Answered, Served
 from gateway.authentication import KeyActor
 from gateway.committing import COMMITS, Pending, StaleError, UnscoredError
-from gateway.errors import RequestError
+from gateway.errors import OverloadedError, RequestError
 from gateway.inputs import COUNTER
 from gateway.licensing import Call, admit
 from gateway.models import Feature, License, Prediction
+from gateway.refusals import REFUSALS
 from gateway.standing import STANDINGS, Standing
 from governance import vault
 from governance.errors import NotFoundError
@@ -118,9 +122,14 @@ def answer(
                     return Answer(_again(earlier), replayed=True)
         call = _Called(actor, feature, asked, fault, name, digest)
         try:
-            served = _served(call, fresh=False)
-        except StaleError:
-            served = _served(call, fresh=True)
+            COMMITS.check()  # before a row is checked or explained in vain
+            try:
+                served = _served(call, fresh=False)
+            except StaleError:
+                served = _served(call, fresh=True)
+        except OverloadedError as error:
+            REFUSALS.count(error.stable_code, actor)  # no row each: the database has enough to do
+            raise
     return Answer(_sent(served), replayed=False)
 
 

@@ -24,6 +24,7 @@ from rest_framework.views import set_rollback
 from audit.errors import DomainError, Kind
 from audit.recording import request_id
 from gateway.authentication import REALM
+from gateway.errors import OverloadedError
 from gateway.refusals import REFUSALS
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -94,6 +95,7 @@ _BY_CODE: Final = {
     "http.body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "upload.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "http.media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "serving.overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -110,8 +112,10 @@ def told(error: DomainError) -> Told:
     """How an error of ours is answered; what is not authenticated is told how to be."""
     status = _BY_CODE.get(error.stable_code, STATUS[error.kind])
     body = problem(status, error.stable_code, error.detail, pointer=error.pointer)
-    challenge = {"WWW-Authenticate": REALM} if status is HTTPStatus.UNAUTHORIZED else {}
-    return Told(status, body, {_TYPE: CONTENT_TYPE, **challenge})
+    headers = {"WWW-Authenticate": REALM} if status is HTTPStatus.UNAUTHORIZED else {}
+    if isinstance(error, OverloadedError):
+        headers["Retry-After"] = str(error.retry_after)  # RFC 9110, 10.2.3
+    return Told(status, body, {_TYPE: CONTENT_TYPE, **headers})
 
 
 def internal() -> Told:
