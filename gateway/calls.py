@@ -43,12 +43,15 @@ from gateway.inputs import COUNTER
 from gateway.licensing import Call, admit
 from gateway.models import Feature, License, Prediction
 from gateway.refusals import REFUSALS
+from gateway.releases import notice
+from gateway.shadows import SHADOWS, Beside
 from gateway.standing import STANDINGS, Standing
 from governance import vault
 from governance.errors import NotFoundError
 from governance.models import Tenant
 from governance.permissions import Permission
 from training.errors import PredictionInputError
+from training.models import ModelVersion
 
 UNITS: Final = 1  # what one row costs
 _LONGEST_PURPOSE: Final = 60
@@ -87,6 +90,12 @@ class Answer:
 
     body: dict[str, Any]
     replayed: bool
+    notice: dict[str, str]  # headers that tell of the end of the version's service
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is sent beside the body."""
+        return {**self.notice, **({"Idempotent-Replayed": "true"} if self.replayed else {})}
 
 
 def answer(
@@ -119,18 +128,18 @@ def answer(
             if idempotency_key is not None and asked is not None:
                 earlier = _claimed_or_answered(held, actor, name, digest)  # 3
                 if earlier is not None:
-                    return Answer(_again(earlier), replayed=True)
+                    return Answer(_again(earlier), replayed=True, notice={})
         call = _Called(actor, feature, asked, fault, name, digest)
         try:
             COMMITS.check()  # before a row is checked or explained in vain
             try:
-                served = _served(call, fresh=False)
+                served, version = _served(call, fresh=False)
             except StaleError:
-                served = _served(call, fresh=True)
+                served, version = _served(call, fresh=True)
         except OverloadedError as error:
             REFUSALS.count(error.stable_code, actor)  # no row each: the database has enough to do
             raise
-    return Answer(_sent(served), replayed=False)
+    return Answer(_sent(served), replayed=False, notice=notice(version))
 
 
 @dataclass(frozen=True)
@@ -145,14 +154,14 @@ class _Called:
     digest: str
 
 
-def _served(called: _Called, *, fresh: bool) -> Served:
-    """Judge, score and commit one call.
+def _served(called: _Called, *, fresh: bool) -> tuple[Served, ModelVersion]:
+    """Judge, score and commit one call; and which version answered it.
 
     Raises:
         StaleError: what was remembered does not hold; nothing was recorded.
         DomainError: recorded.
     """
-    standing = STANDINGS.find(called.actor, fresh=fresh)
+    standing = STANDINGS.find(called.actor, fresh=fresh).drawn(called.name)
     with _faults_recorded(called.actor, standing.license):
         call, standing = _admitted(called, standing)  # 4
         if called.fault is not None or called.asked is None:
@@ -166,7 +175,15 @@ def _served(called: _Called, *, fresh: bool) -> Served:
             raise error.cause from None
     if call.key.charged:
         COUNTER.note(pending.answered.version, pending.model.input_bins, pending.row)
-    return served
+        if standing.shadow is not None:
+            _compare(standing.shadow, pending, served)
+    return served, pending.answered.version
+
+
+def _compare(shadow: ModelVersion, pending: Pending, served: Served) -> None:
+    """Have the answer scored by a shadow as well, later and elsewhere."""
+    version, told = pending.answered.version, served.answer
+    SHADOWS.note(Beside(shadow, version, pending.row, told["score"], told["label"]))
 
 
 def _read(read_body: Callable[[], object]) -> tuple[Asked | None, DomainError | None]:
@@ -211,7 +228,7 @@ def _admitted(called: _Called, standing: Standing) -> tuple[Call, Standing]:
     call = _call(called, standing)
     denial = admit(call)
     if denial is not None:
-        standing = STANDINGS.find(called.actor, fresh=True)
+        standing = STANDINGS.find(called.actor, fresh=True).drawn(called.name)
         call = _call(called, standing)
         denial = admit(call)
     if denial is not None:
@@ -228,6 +245,7 @@ def _call(called: _Called, standing: Standing) -> Call:
         model_purposes=standing.purposes,
         units=UNITS,
         now=timezone.now(),
+        sunset_at=standing.sunset_at,
     )
 
 

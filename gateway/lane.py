@@ -96,8 +96,8 @@ def _answered(
         _log.error("a call failed: %s", type(error).__name__)
         told = errors.internal()
         return told.status, told.headers, _json(told.body)
-    headers = {"Idempotent-Replayed": "true"} if answered.replayed else {}
-    return HTTPStatus.OK, {"Content-Type": "application/json", **headers}, _json(answered.body)
+    headers = {"Content-Type": "application/json", **answered.headers}
+    return HTTPStatus.OK, headers, _json(answered.body)
 
 
 def _json(body: object) -> bytes:

@@ -61,6 +61,7 @@ class Call:
         model_purposes: what the released version was trained for; None if none is released.
         units: what the call costs.
         now: the moment of judgment.
+        sunset_at: when that version's service ends; None where no end was announced.
     """
 
     key: KeyFacts
@@ -70,6 +71,7 @@ class Call:
     model_purposes: Collection[str] | None
     units: int
     now: datetime
+    sunset_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,12 @@ DENIALS: Final = (
         "no version of this model is released",
         LicenseError,
         lambda call: call.model_purposes is None,
+    ),
+    Denial(
+        "model.sunset",
+        "the service of this model version has ended, as was announced",
+        LicenseError,
+        lambda call: call.sunset_at is not None and call.now >= call.sunset_at,
     ),
     Denial(
         "model.purpose_differs",

@@ -27,6 +27,10 @@ class License(TenantOwned):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     customer = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="licenses")
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="licenses")
+    # Bound to one version; else calls go to whatever version the model serves at the time.
+    pinned = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     features = models.JSONField(_("features"), default=list)
     purpose = models.SlugField(_("purpose"), max_length=60)
     quota = models.BigIntegerField(_("quota of units"))
@@ -237,3 +241,26 @@ class Pepper(models.Model):
 
     def __str__(self) -> str:
         return f"pepper {self.version}"
+
+
+class ShadowCounts(TenantOwned):
+    """How a shadow's scores differ from those that were answered: of one version, hour and process.
+
+    Its process writes it again and again, whole; the rows are the model owner's.
+    """
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    beside = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    hour = models.DateTimeField()
+    process = models.UUIDField()
+    counts = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version", "beside", "hour", "process"], name="shadow_counted_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version_id} {self.hour:%Y-%m-%dT%H}"

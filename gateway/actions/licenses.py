@@ -15,7 +15,8 @@ from governance.errors import ConflictError, InvalidError, RefusedError
 from governance.models import Purpose, Tenant
 from governance.permissions import Permission
 from governance.rbac import UserActor
-from training.models import Model
+from training.models import Model, ModelState, ModelVersion
+from training.rollouts import ended
 
 
 @action(Event.LICENSE_ISSUED, requires=Permission.LICENSE_ISSUE)
@@ -30,15 +31,19 @@ def issue_license(  # noqa: PLR0913 - a license's terms, each named at the call
     quota: int,
     expires_at: datetime,
     starts_at: datetime | None = None,
+    version: int | None = None,
 ) -> License:
-    """Let `customer` call `model`: its newest released version, whichever that is at the time.
+    """Let `customer` call `model`: the version that it serves, whichever that is at the time.
+
+    With `version`, a released one's number, the license is bound to it: neither a newer one nor a
+    canary answers its calls, and once its service has ended nothing does.
 
     `features` are of `Feature`; `purpose` is one that the model's owner declared; `quota` is in
     units, of which a prediction costs one. The license starts now if not told otherwise.
 
     Raises:
         InvalidError: `license.features_invalid`, `license.quota_invalid`, `license.term_invalid`,
-            `license.not_a_customer`; the pointer names the argument.
+            `license.not_a_customer`, `license.version_unknown`; the pointer names the argument.
         RefusedError: `purpose.unknown`.
         ConflictError: `model.not_released`.
     """
@@ -73,8 +78,10 @@ def issue_license(  # noqa: PLR0913 - a license's terms, each named at the call
         )
     if released_version(model.id) is None:
         raise ConflictError("no version of this model is released", code="model.not_released")
+    pinned = None if version is None else _pinned(model, version, now)
     license_ = License.objects.create(
         tenant_id=model.tenant_id,
+        pinned=pinned,
         customer=customer,
         model=model,
         features=wanted,
@@ -92,8 +99,22 @@ def issue_license(  # noqa: PLR0913 - a license's terms, each named at the call
         purpose=purpose,
         quota=quota,
         expires=microseconds(expires_at),
+        **({} if pinned is None else {"version": pinned.reference}),
     )
     return license_
+
+
+def _pinned(model: Model, number: int, now: datetime) -> ModelVersion:
+    found: ModelVersion | None = model.versions.filter(
+        number=number, state=ModelState.RELEASED
+    ).first()
+    if found is None or ended(found, now):
+        raise InvalidError(
+            "a license is bound to a released version of its model",
+            code="license.version_unknown",
+            pointer="/version",
+        )
+    return found
 
 
 @action(Event.LICENSE_REVOKED, requires=Permission.LICENSE_REVOKE)

@@ -28,12 +28,16 @@ class LicenseShown(serializers.ModelSerializer[License]):
         slug_field="slug", read_only=True
     )
     features = serializers.ListField(child=serializers.ChoiceField(Feature.choices))
+    version = serializers.IntegerField(
+        source="pinned.number", default=None, allow_null=True, read_only=True,
+        help_text="The version that it is bound to; null where it follows the model.",
+    )  # fmt: skip
 
     class Meta:
         model = License
         fields = (
             "id", "customer", "model", "features", "purpose", "quota", "used", "starts_at",
-            "expires_at", "revoked_at", "created_at",
+            "expires_at", "revoked_at", "created_at", "version",
         )  # fmt: skip
 
 
@@ -47,6 +51,9 @@ class LicenseBody(Body):
     quota = serializers.IntegerField(min_value=1, max_value=2**53 - 1)
     expires_at = serializers.DateTimeField()
     starts_at = serializers.DateTimeField(required=False)
+    version = serializers.IntegerField(
+        min_value=1, required=False, help_text="A released version's number, to bind it to."
+    )
 
 
 @scoped_read(License)
@@ -56,7 +63,7 @@ class Licenses(Resource):
     model = License
     requires = Permission.LICENSE_VIEW
     serializer_class = LicenseShown
-    related = ("customer", "model")
+    related = ("customer", "model", "pinned")
     license_field = "pk"
 
     @extend_schema(request=LicenseBody, responses={201: LicenseShown})

@@ -111,8 +111,7 @@ class _Call(Door):
             read_body=read_body,
             idempotency_key=request.headers.get(HEADER),
         )
-        headers = {"Idempotent-Replayed": "true"} if answered.replayed else {}
-        return Response(answered.body, headers=headers)
+        return Response(answered.body, headers=answered.headers)
 
 
 @binds_action(serve_prediction)

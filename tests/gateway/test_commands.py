@@ -34,7 +34,7 @@ def test_a_license_and_its_key(shop: Shop, capsys: pytest.CaptureFixture[str]) -
     code, license_ = run(capsys, *LICENSE, *AS_PLATFORM, "--quota", "7")
     assert code == 0
     assert license_.keys() == {
-        "license", "customer", "model", "features", "purpose", "quota", "expires",
+        "license", "customer", "model", "features", "purpose", "quota", "version", "expires",
     }  # fmt: skip
     assert (license_["customer"], license_["quota"]) == ("acme", 7)
     code, key = run(capsys, "issue_key", license_["license"], "--name", "n", *AS_PLATFORM)

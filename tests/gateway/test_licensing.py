@@ -65,6 +65,7 @@ FAULTS: dict[str, Callable[[Call], Call]] = {
     "license.feature_missing": lambda call: replace(call, feature=Feature.EXPLAIN),
     "license.purpose_differs": lambda call: replace(call, purpose="marketing"),
     "model.not_released": lambda call: replace(call, model_purposes=None),
+    "model.sunset": lambda call: replace(call, sunset_at=NOW),
     "model.purpose_differs": lambda call: replace(call, model_purposes=frozenset({"other"})),
     "license.quota_exhausted": lambda call: with_terms(call, used=10),
 }

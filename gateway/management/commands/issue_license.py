@@ -30,6 +30,7 @@ class Command(DoorCommand):
             help="what may be called; repeat it (default: all)",
         )
         parser.add_argument("--quota", type=int, default=10_000, help="units in all")
+        parser.add_argument("--version-number", type=int, help="bind it to this released version")
         parser.add_argument("--days", type=int, default=365, help="how long it lasts")
 
     def run(self, actor: UserActor, options: dict[str, Any]) -> dict[str, Any]:
@@ -42,6 +43,7 @@ class Command(DoorCommand):
             purpose=options["purpose"],
             quota=options["quota"],
             expires_at=in_days(options["days"]),
+            version=options["version_number"],
         )
         return {
             "license": str(license_.id),
@@ -50,5 +52,6 @@ class Command(DoorCommand):
             "features": license_.features,
             "purpose": license_.purpose,
             "quota": license_.quota,
+            "version": options["version_number"],
             "expires": license_.expires_at.isoformat(),
         }
