@@ -20,6 +20,7 @@ Imports torch, with `gateway.serving`: doors import this module when the first c
 """
 
 import json
+import logging
 import math
 import uuid
 from collections.abc import Callable, Iterator
@@ -54,6 +55,7 @@ from training.errors import PredictionInputError
 from training.models import ModelVersion
 
 UNITS: Final = 1  # what one row costs
+_log: Final = logging.getLogger(__name__)
 _LONGEST_PURPOSE: Final = 60
 
 
@@ -161,7 +163,7 @@ def _served(called: _Called, *, fresh: bool) -> tuple[Served, ModelVersion]:
         StaleError: what was remembered does not hold; nothing was recorded.
         DomainError: recorded.
     """
-    standing = STANDINGS.find(called.actor, fresh=fresh).drawn(called.name)
+    standing = _standing(called, fresh=fresh)
     with _faults_recorded(called.actor, standing.license):
         call, standing = _admitted(called, standing)  # 4
         if called.fault is not None or called.asked is None:
@@ -178,6 +180,25 @@ def _served(called: _Called, *, fresh: bool) -> tuple[Served, ModelVersion]:
         if standing.shadow is not None:
             _compare(standing.shadow, pending, served)
     return served, pending.answered.version
+
+
+def _standing(called: _Called, *, fresh: bool) -> Standing:
+    """What the call rests on. A canary that does not open, or cannot read the row, costs no call.
+
+    The version that answers the others answers this one as well.
+    """
+    found = STANDINGS.find(called.actor, fresh=fresh)
+    drawn = found.drawn(called.name)
+    if drawn is found or drawn.version is None or called.asked is None:
+        return drawn
+    try:
+        serving.loaded(drawn.version).check_row(called.asked.row)
+    except PredictionInputError:
+        return found
+    except DomainError as error:
+        _log.warning("a canary cannot answer: %s: %s", drawn.version.reference, error.stable_code)
+        return found
+    return drawn
 
 
 def _compare(shadow: ModelVersion, pending: Pending, served: Served) -> None:
@@ -228,7 +249,7 @@ def _admitted(called: _Called, standing: Standing) -> tuple[Call, Standing]:
     call = _call(called, standing)
     denial = admit(call)
     if denial is not None:
-        standing = STANDINGS.find(called.actor, fresh=True).drawn(called.name)
+        standing = _standing(called, fresh=True)
         call = _call(called, standing)
         denial = admit(call)
     if denial is not None:

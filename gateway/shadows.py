@@ -25,7 +25,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 
 from gateway import serving
@@ -192,7 +192,7 @@ class Shadows:
 
     def _run(self) -> None:
         flushed = time.monotonic()
-        while True:
+        while self._thread is threading.current_thread():
             every = settings.INPUT_COUNTS_EVERY or 30.0
             self._wake.wait(every)
             self._wake.clear()
@@ -205,7 +205,7 @@ class Shadows:
                 except DatabaseError as error:
                     _log.warning("a shadow's counts wait, unwritten: %s", type(error).__name__)
                 finally:
-                    close_old_connections()
+                    connections.close_all()  # this thread's; it may be long until the next
 
 
 def _compare(calls: Sequence[Beside]) -> Compared:

@@ -1,6 +1,7 @@
 """Canary, shadow, rollback, a version's end: which version answers, and who is told."""
 
 import json
+import time
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -20,10 +21,11 @@ from gateway.standing import STANDINGS
 from governance.scoping import across_tenants, tenant_scope
 from tests.factories.gateway import PURPOSE, ROW, Shop, make_key, make_shop, make_version
 from training.actions.rollouts import announce_sunset, roll_back, set_service
+from training.errors import PredictionInputError
 from training.models import ModelState, ModelVersion, Service
 from training.rollouts import is_drawn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -115,6 +117,28 @@ def test_who_is_promoted_answers_all(shop: Shop, second: ModelVersion) -> None:
 def test_a_canary_for_another_purpose_answers_nobody(shop: Shop) -> None:
     other = make_version(shop.house, number=2, seed=1, purpose="research")
     serve_as(shop, other, Service.CANARY, 99)
+    assert {answered_by(call(shop)) for _ in range(5)} == {1}
+
+
+def test_a_canary_that_does_not_open_costs_no_call(shop: Shop, second: ModelVersion) -> None:
+    serve_as(shop, second, Service.CANARY, 99)
+    release(second)
+    with across_tenants(reason="a test prepares"):
+        ModelVersion.objects.filter(number=2).update(artifact_digest="f" * 64)
+    STANDINGS.clear()
+    assert {answered_by(call(shop)) for _ in range(5)} == {1}
+
+
+def test_a_canary_that_cannot_read_the_row_costs_no_call(
+    shop: Shop, second: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_as(shop, second, Service.CANARY, 99)
+    release(second)
+
+    def reads_other_columns(_row: object) -> None:
+        raise PredictionInputError("a column is missing", pointer="/tenure")
+
+    monkeypatch.setattr(serving.loaded(second), "check_row", reads_other_columns)
     assert {answered_by(call(shop)) for _ in range(5)} == {1}
 
 
@@ -266,6 +290,29 @@ def test_a_shadow_is_scored_beside_and_shown_to_nobody(shop: Shop, second: Model
     assert sorted(row["distances"])[-2:] == [0, 12]
     SHADOWS.flush()
     assert shop.reload().used == 12  # charged once each
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_compares_and_writes_by_itself(
+    shop: Shop, second: ModelVersion, settings: Any
+) -> None:
+    settings.INPUT_COUNTS_EVERY = 0.05
+    serve_as(shop, second, Service.SHADOW)
+    release(second)
+    for _ in range(12):
+        call(shop)
+    thread = SHADOWS._thread
+    until = time.monotonic() + 20
+    found = 0
+    while found < 10 and time.monotonic() < until:
+        time.sleep(0.02)
+        with across_tenants(reason="a test looks"):
+            found = sum(row.counts["scored"] for row in ShadowCounts.objects.all())
+    assert 10 <= found <= 12
+    SHADOWS.forget()
+    assert thread is not None
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_few_calls_of_a_shadow_wait_for_others(shop: Shop, second: ModelVersion) -> None:
