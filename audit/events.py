@@ -433,6 +433,14 @@ class Event(Enum):
     )
     # `member`: the version that an ensemble holds, and with which it was withdrawn.
     MODEL_WITHDRAWN = "model.withdrawn", {"artifact": Fact.DIGEST, "member": Fact.REFERENCE}
+    MODEL_SERVICE_SET = (
+        "model.service_set",
+        {"artifact": Fact.DIGEST, "service": Fact.CODE, "share": Fact.NUMBER},
+    )
+    # `to`: what answers the calls from here on.
+    MODEL_ROLLED_BACK = "model.rolled_back", {"artifact": Fact.DIGEST, "to": Fact.REFERENCE}
+    # `ends`: microseconds since the Unix epoch; absent where the notice was taken back.
+    SUNSET_ANNOUNCED = "model.sunset_announced", {"artifact": Fact.DIGEST, "ends": Fact.NUMBER}
     EXAMINATION_REQUESTED = (
         "examination.requested",
         {

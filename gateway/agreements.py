@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
+from django.utils import timezone
+
 from audit.canonical import LARGEST, digest
 from gateway.gcra import checked_rate
 from gateway.models import Feature, License
@@ -18,6 +20,7 @@ from gateway.releases import released_version
 from governance.errors import ConflictError, InvalidError, RefusedError
 from governance.models import Purpose
 from training.models import Model
+from training.rollouts import ended
 
 # What an amendment may change; the term is a renewal's.
 AMENDABLE: Final = (
@@ -195,7 +198,8 @@ class Agreement:
                 code="purpose.unknown",
                 pointer="/purposes",
             )
-        if released_version(model.id, self.version) is None:
+        found = released_version(model.id, self.version)
+        if found is None or ended(found, timezone.now()):
             raise ConflictError(
                 "no such version of this model is released",
                 code="model.not_released",

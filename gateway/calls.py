@@ -11,6 +11,9 @@
        and in memory alone, a live call's inputs counted (`gateway.inputs`)
     8. the receipt signed, over what was committed
 
+A call that would wait in 6 for longer than SERVE_TIMEOUT, or finds SERVE_QUEUE calls waiting, is
+refused before 4 or in 6 (`gateway.shedding`): it is counted, and leaves no entry of its own.
+
 What a license says is remembered for seconds (`gateway.standing`): a refusal is judged by rows that
 are read for it, and step 7 asks all of it again. What goes wrong in steps 1 to 6 leaves one entry,
 written here; in step 7 it leaves the action's.
@@ -18,6 +21,7 @@ Imports torch, with `gateway.serving`: doors import this module when the first c
 """
 
 import json
+import logging
 import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -39,21 +43,25 @@ from gateway.actions.predictions import Answered, Served
 from gateway.agreements import is_region
 from gateway.authentication import KeyActor
 from gateway.committing import COMMITS, AnsweredError, Pending, StaleError, UnscoredError
-from gateway.errors import QuotaError, RateError, RequestError
+from gateway.errors import OverloadedError, QuotaError, RateError, RequestError
 from gateway.inputs import COUNTER
 from gateway.keys import CACHE
 from gateway.licensing import Call, admit
 from gateway.limits import LIMITER
 from gateway.models import Feature, License, Prediction
 from gateway.refusals import REFUSALS
+from gateway.releases import notice
+from gateway.shadows import SHADOWS, Beside
 from gateway.standing import STANDINGS, Standing
 from governance import vault
 from governance.errors import NotFoundError
 from governance.models import Tenant
 from governance.permissions import Permission
 from training.errors import PredictionInputError
+from training.models import ModelVersion
 
 UNITS: Final = 1  # what one row costs
+_log: Final = logging.getLogger(__name__)
 _LONGEST_PURPOSE: Final = 60
 
 
@@ -105,11 +113,13 @@ class Answer:
     body: dict[str, Any]
     replayed: bool
     limits: Mapping[str, str] = field(default_factory=dict)  # what its rate still holds, as headers
+    notice: Mapping[str, str] = field(default_factory=dict)  # of the end of the version's service
 
     @property
     def headers(self) -> dict[str, str]:
         """Those of the answer over HTTP that are its own."""
-        return {**({"Idempotent-Replayed": "true"} if self.replayed else {}), **self.limits}
+        replayed = {"Idempotent-Replayed": "true"} if self.replayed else {}
+        return {**self.notice, **replayed, **self.limits}
 
 
 def answer(
@@ -152,15 +162,20 @@ def answer(
         with _faults_recorded(actor, standing.license):
             limits = _limited(call, standing)  # 4
         try:
+            if not batch:
+                COMMITS.check()  # before a row is checked or explained in vain
             try:
-                served = _served_batch(call) if batch else _served(call, fresh=False)
+                served, version = _served_batch(call) if batch else _served(call, fresh=False)
             except StaleError:
                 CACHE.drop(actor.facts.public_id)  # whatever of it did not hold, the next one reads
-                served = _served(call, fresh=True)
+                served, version = _served(call, fresh=True)
         except AnsweredError as error:
             with _faults_recorded(actor, standing.license):
                 return Answer(_again(idempotency.same(error.earlier, digest)), replayed=True)
-    return Answer(_sent(served), replayed=False, limits=limits)
+        except OverloadedError as error:
+            REFUSALS.count(error.stable_code, actor)  # no row each: the database has enough to do
+            raise
+    return Answer(_sent(served), replayed=False, limits=limits, notice=notice(version))
 
 
 @dataclass(frozen=True)
@@ -175,14 +190,14 @@ class _Called:
     digest: str
 
 
-def _served(called: _Called, *, fresh: bool) -> Served:
-    """Judge, score and commit one call.
+def _served(called: _Called, *, fresh: bool) -> tuple[Served, ModelVersion]:
+    """Judge, score and commit one call; and which version answered it.
 
     Raises:
         StaleError: what was remembered does not hold; nothing was recorded.
         DomainError: recorded.
     """
-    standing = STANDINGS.find(called.actor, fresh=fresh)
+    standing = _standing(called, fresh=fresh)
     with _faults_recorded(called.actor, standing.license):
         call, standing = _admitted(called, standing)  # 4
         if called.fault is not None or called.asked is None:
@@ -196,10 +211,37 @@ def _served(called: _Called, *, fresh: bool) -> Served:
             raise error.cause from None
     if call.key.charged:
         COUNTER.note(pending.answered.version, pending.model.input_bins, pending.row)
-    return served
+        if standing.shadow is not None:
+            _compare(standing.shadow, pending, served)
+    return served, pending.answered.version
 
 
-def _served_batch(called: _Called) -> Served:
+def _standing(called: _Called, *, fresh: bool) -> Standing:
+    """What the call rests on. A canary that does not open, or cannot read the row, costs no call.
+
+    The version that answers the others answers this one as well.
+    """
+    found = STANDINGS.find(called.actor, fresh=fresh)
+    drawn = found.drawn(called.name)
+    if drawn is found or drawn.version is None or called.asked is None:
+        return drawn
+    try:
+        serving.loaded(drawn.version).check_row(called.asked.row)
+    except PredictionInputError:
+        return found
+    except DomainError as error:
+        _log.warning("a canary cannot answer: %s: %s", drawn.version.reference, error.stable_code)
+        return found
+    return drawn
+
+
+def _compare(shadow: ModelVersion, pending: Pending, served: Served) -> None:
+    """Have the answer scored by a shadow as well, later and elsewhere."""
+    version, told = pending.answered.version, served.answer
+    SHADOWS.note(Beside(shadow, version, pending.row, told["score"], told["label"]))
+
+
+def _served_batch(called: _Called) -> tuple[Served, ModelVersion]:
     """Judge, score and commit a batch: as a call, but alone, and by rows that are read for it.
 
     Raises:
@@ -228,7 +270,7 @@ def _served_batch(called: _Called) -> Served:
     finally:
         request_id.reset(token)
     batching.count_inputs(scored)
-    return served
+    return served, version
 
 
 def _read(
@@ -264,7 +306,7 @@ def _admitted(called: _Called, standing: Standing) -> tuple[Call, Standing]:
     call = _call(called, standing)
     denial = admit(call)
     if denial is not None:
-        standing = STANDINGS.find(called.actor, fresh=True)
+        standing = _standing(called, fresh=True)
         call = _call(called, standing)
         denial = admit(call)
     if denial is not None:
@@ -300,6 +342,7 @@ def _call(called: _Called, standing: Standing) -> Call:
         limits=standing.limits.quotas(called.actor.facts.id),
         address=called.actor.address,
         region=(called.asked and called.asked.region) or settings.SERVING_REGION or None,
+        sunset_at=standing.sunset_at,
     )
 
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from django.db.models import Q, QuerySet, Subquery
+from django.db.models import Q, QuerySet
 
 from audit.events import Event
 from audit.recording import append_refusal
@@ -19,10 +19,7 @@ from training.models import Model
 
 
 def models_for(actor: Caller) -> QuerySet[Any]:
-    """The models that a caller owns or is licensed for; a key, its own license's alone.
-
-    For a key each has `licensed`: the number of the version that answers, None for the newest.
-    """
+    """The models that a caller owns or is licensed for; a key, its own license's alone."""
     licensed = License.objects.filter(customer_id=actor.tenant_id, revoked_at__isnull=True)
     if isinstance(actor, KeyActor):
         licensed = licensed.filter(pk=actor.facts.license_id)
@@ -31,8 +28,6 @@ def models_for(actor: Caller) -> QuerySet[Any]:
         reached = Q(tenant_id=actor.tenant_id) | Q(pk__in=licensed.values("model_id"))
     with across_tenants(reason="a license lets its customer see the model"):
         rows: QuerySet[Any] = Model.objects.filter(reached)
-        if isinstance(actor, KeyActor):
-            rows = rows.annotate(licensed=Subquery(licensed.values("version")[:1]))
     return rows
 
 

@@ -17,6 +17,7 @@ GatewayError
 ├── FeedbackError          feedback.*         a label cannot be taken
 ├── StatementError         statement.*         a statement cannot be made
 ├── ServingError           serving.*           the model cannot be served now: ours
+├── OverloadedError        serving.overloaded  more calls wait than can be answered in time
 └── DemoTableError         demo.*              the table of the demo is not installed
 """
 
@@ -180,6 +181,17 @@ class ServingError(GatewayError):
     """A released model, or its explanations' background, is not what was registered."""
 
     code = "serving.failed"
+
+
+class OverloadedError(GatewayError):
+    """More calls wait than can be answered in time; nothing of this one was charged or begun."""
+
+    code = "serving.overloaded"
+
+    def __init__(self, *, retry_after: int) -> None:
+        """Say after how many seconds it is worth to come again."""
+        super().__init__("too many calls wait: send it again a little later")
+        self.retry_after = retry_after
 
 
 class DemoTableError(GatewayError):

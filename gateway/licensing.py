@@ -73,6 +73,7 @@ class Call:
         limits: those with a quota that concern the call, beside the license's own.
         address: where the call comes from; None where the door has judged it.
         region: where the answer is used, or else where it is made; None if nobody says.
+        sunset_at: when that version's service ends; None where no end was announced.
     """
 
     key: KeyFacts
@@ -85,6 +86,7 @@ class Call:
     limits: Sequence[LimitTerms] = ()
     address: str | None = None
     region: str | None = None
+    sunset_at: datetime | None = None
 
     @property
     def stated_purpose(self) -> str | None:
@@ -227,6 +229,12 @@ DENIALS: Final = (
         "no version of this model that the license allows is released",
         LicenseError,
         lambda call: call.model_purposes is None,
+    ),
+    Denial(
+        "model.sunset",
+        "the service of this model version has ended, as was announced",
+        LicenseError,
+        lambda call: call.sunset_at is not None and call.now >= call.sunset_at,
     ),
     Denial(
         "model.purpose_differs",

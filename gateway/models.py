@@ -566,3 +566,26 @@ class Pepper(models.Model):
 
     def __str__(self) -> str:
         return f"pepper {self.version}"
+
+
+class ShadowCounts(TenantOwned):
+    """How a shadow's scores differ from those that were answered: of one version, hour and process.
+
+    Its process writes it again and again, whole; the rows are the model owner's.
+    """
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    beside = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    hour = models.DateTimeField()
+    process = models.UUIDField()
+    counts = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version", "beside", "hour", "process"], name="shadow_counted_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version_id} {self.hour:%Y-%m-%dT%H}"

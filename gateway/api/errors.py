@@ -24,7 +24,7 @@ from rest_framework.views import set_rollback
 from audit.errors import DomainError, Kind
 from audit.recording import request_id
 from gateway.authentication import REALM
-from gateway.errors import GatewayError, RowsError
+from gateway.errors import GatewayError, OverloadedError, RowsError
 from gateway.refusals import REFUSALS
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -97,6 +97,7 @@ _BY_CODE: Final = {
     "http.body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "upload.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "http.media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "serving.overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -115,9 +116,11 @@ def told(error: DomainError) -> Told:
     body = problem(status, error.stable_code, error.detail, pointer=error.pointer)
     if isinstance(error, RowsError):
         body["errors"] = [asdict(fault) for fault in error.faults]
-    challenge = {"WWW-Authenticate": REALM} if status is HTTPStatus.UNAUTHORIZED else {}
+    headers = {"WWW-Authenticate": REALM} if status is HTTPStatus.UNAUTHORIZED else {}
+    if isinstance(error, OverloadedError):
+        headers["Retry-After"] = str(error.retry_after)  # RFC 9110, 10.2.3
     own = error.headers if isinstance(error, GatewayError) else {}
-    return Told(status, body, {_TYPE: CONTENT_TYPE, **challenge, **own})
+    return Told(status, body, {_TYPE: CONTENT_TYPE, **headers, **own})
 
 
 def internal() -> Told:

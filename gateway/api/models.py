@@ -1,5 +1,6 @@
 """`/api/v1/models`: models of one's own, and licensed ones."""
 
+from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -14,18 +15,21 @@ from gateway.api.approvals import ProposalShown
 from gateway.api.doors import Resource, checked, paged
 from gateway.api.examinations import ExaminationBody, ExaminationShown
 from gateway.api.parsing import LARGEST_BODY
+from gateway.api.rollouts import ServiceBody, ServiceShown, SunsetBody
 from gateway.authentication import KeyActor
 from gateway.batches import MOST_ROWS
 from gateway.bindings import binds_action, scoped_read
 from gateway.catalog import find_model, models_for
+from gateway.comparing import compared
 from gateway.feedback import MOST as MOST_LABELS
 from gateway.idempotency import HEADER, check_header
 from gateway.models import Feature, License
-from gateway.releases import released_version
+from gateway.releases import affected, version_for
 from governance.lookup import find
 from governance.permissions import Permission
 from training.actions.examinations import request_examination
 from training.actions.models import propose_release, withdraw_model
+from training.actions.rollouts import announce_sunset, roll_back, set_service
 from training.examination import Examination
 from training.models import Model, ModelState, ModelVersion
 from training.watching import REMEDIES, Finding, shown
@@ -70,12 +74,8 @@ class VersionShown(serializers.ModelSerializer[ModelVersion]):
         fields = (
             "id", "number", "state", "origin", "guarantee", "artifact_digest",
             "background_digest", "card_digest", "created_at", "released_at",
+            "service", "share", "deprecated_at", "sunset_at",
         )  # fmt: skip
-
-
-def _served(model: Model) -> ModelVersion | None:
-    """What answers who looks: a key's license may name a version, everyone else's is the newest."""
-    return released_version(model.id, getattr(model, "licensed", None))
 
 
 class ModelShown(serializers.ModelSerializer[Model]):
@@ -87,10 +87,14 @@ class ModelShown(serializers.ModelSerializer[Model]):
         model = Model
         fields: tuple[str, ...] = ("id", "slug", "created_at", "released")
 
+    def _version(self, model: Model) -> ModelVersion | None:
+        """What answers the caller."""
+        return version_for(self.context["actor"], model.id)
+
     @extend_schema_field(VersionShown(allow_null=True))
     def get_released(self, model: Model) -> Any:
-        """The released version that answers the caller."""
-        version = _served(model)
+        """The version that answers the caller, but for a canary's share."""
+        version = self._version(model)
         return None if version is None else VersionShown(version).data
 
 
@@ -125,7 +129,7 @@ class ModelDetail(ModelShown):
     @extend_schema_field(_OBJECT_OR_NULL)
     def get_card(self, model: Model) -> Any:
         """The released version's card."""
-        version = _served(model)
+        version = self._version(model)
         return None if version is None else version.card
 
     @extend_schema_field(_OBJECT_OR_NULL)
@@ -134,7 +138,7 @@ class ModelDetail(ModelShown):
         # torch is loaded by who asks for a model, not with the addresses.
         from gateway import serving  # noqa: PLC0415
 
-        version = _served(model)
+        version = self._version(model)
         return None if version is None else serving.loaded(version).input_schema()
 
 
@@ -198,7 +202,8 @@ class Models(Resource):
     def list(self, request: Request) -> Response:
         """A page of models."""
         self.allow(self.requires, self.kind)
-        return paged(self, request, models_for(self.actor), ModelShown, ordering="-created_at")
+        serializer = partial(ModelShown, context={"actor": self.actor})
+        return paged(self, request, models_for(self.actor), serializer, ordering="-created_at")
 
     @extend_schema(responses=ModelDetail)
     def retrieve(self, request: Request, pk: str) -> Response:  # noqa: ARG002  # DRF's signature
@@ -208,7 +213,7 @@ class Models(Resource):
         license_ = None
         if isinstance(self.actor, KeyActor):
             license_ = find(self.actor, License, str(self.actor.facts.license_id))
-        return Response(ModelDetail(found, context={"license": license_}).data)
+        return Response(ModelDetail(found, context={"actor": self.actor, "license": license_}).data)
 
     @extend_schema(responses=VersionShown(many=True))
     @route(detail=True, url_path="versions")
@@ -276,6 +281,49 @@ class Models(Resource):
         """Stop serving a version, for good."""
         version = self._version(pk, number)
         return Response(VersionShown(withdraw_model(self.person, version)).data)
+
+    @extend_schema(request=ServiceBody, responses=ServiceShown)
+    @route(detail=True, methods=["post"], url_path=r"versions/(?P<number>[0-9]{1,9})/service")
+    @binds_action(set_service)
+    def service(self, request: Request, pk: str, number: str) -> Response:
+        """Say which calls a version answers: all, a share of them, or none as a shadow."""
+        asked: dict[str, Any] = checked(ServiceBody, request)
+        return self._service(set_service(self.person, self._version(pk, number), **asked))
+
+    @extend_schema(request=None, responses=ServiceShown)
+    @route(detail=True, methods=["post"], url_path=r"versions/(?P<number>[0-9]{1,9})/rollback")
+    @binds_action(roll_back)
+    def rollback(self, request: Request, pk: str, number: str) -> Response:  # noqa: ARG002  # DRF's
+        """Take a version out of service at once; the version before it answers."""
+        return self._service(roll_back(self.person, self._version(pk, number)))
+
+    @extend_schema(request=SunsetBody, responses=ServiceShown)
+    @route(detail=True, methods=["post"], url_path=r"versions/(?P<number>[0-9]{1,9})/sunset")
+    @binds_action(announce_sunset)
+    def sunset(self, request: Request, pk: str, number: str) -> Response:
+        """Announce when a version's service ends; the answer names the licenses concerned."""
+        asked: dict[str, Any] = checked(SunsetBody, request)
+        return self._service(announce_sunset(self.person, self._version(pk, number), **asked))
+
+    @extend_schema(responses=ServiceShown)
+    @route(detail=True, url_path=r"versions/(?P<number>[0-9]{1,9})/serving")
+    def serving(self, request: Request, pk: str, number: str) -> Response:  # noqa: ARG002  # DRF's
+        """A version's part in the service, the licenses that its end concerns, its comparisons."""
+        self.allow(Permission.LICENSE_VIEW, "license")
+        return self._service(self._version(pk, number))
+
+    def _service(self, version: ModelVersion) -> Response:
+        told = {
+            "number": version.number,
+            "state": version.state,
+            "service": version.service,
+            "share": version.share,
+            "deprecated_at": version.deprecated_at,
+            "sunset_at": version.sunset_at,
+            "affected": affected(version, timezone.now()),
+            "compared": compared(version),
+        }
+        return Response(ServiceShown(told).data)
 
     def _version(self, slug: str, number: str) -> ModelVersion:
         versions = ModelVersion.objects.visible_to(self.actor).filter(model=self.one(slug))

@@ -13,7 +13,7 @@ from governance.tables.encoding import ACCEPTED
 from training.actions.examinations import DEFAULT_EPSILON, DEFAULT_SHADOWS
 from training.config import ModelKind
 from training.examination import ExaminationKind
-from training.models import Guarantee, Priority
+from training.models import Guarantee, Priority, Service
 
 # A cnn and a module need more than this form asks for.
 _OFFERED: Final = [
@@ -304,6 +304,39 @@ class ExaminationForm(forms.Form):
         help_text=_(
             "For the likelihood ratio attack alone, which is only made on public rows or where two "
             "people waived the guarantee."
+        ),
+    )
+
+
+class ServiceForm(forms.Form):
+    """Which calls a version answers."""
+
+    service = forms.ChoiceField(
+        label=_("Answers"), choices=Service.choices, widget=widgets.UnfoldAdminSelectWidget()
+    )
+    share = forms.IntegerField(
+        label=_("Share of the calls, percent"),
+        required=False,
+        widget=_text(inputmode="numeric"),
+        help_text=_(
+            "Of a canary alone, from 1 to 99. A call that is sent again comes to the same version."
+        ),
+    )
+
+
+class SunsetForm(forms.Form):
+    """When a version's service ends."""
+
+    ends_at = forms.DateTimeField(
+        label=_("End of service"),
+        required=False,
+        widget=forms.DateTimeInput(
+            attrs={"type": "datetime-local", "class": " ".join(widgets.INPUT_CLASSES)},
+            format="%Y-%m-%dT%H:%M",
+        ),
+        help_text=_(
+            "Answers tell it from now on; from then on calls to this version are refused. Empty "
+            "takes the notice back."
         ),
     )
 

@@ -208,6 +208,9 @@ SERVING_REGION: str
 WATCH_WINDOW_HOURS: int
 WATCH_SMALLEST: int
 WATCH_ACCURACY_SHARE: float
+SERVE_QUEUE: int
+SERVE_TIMEOUT: float
+READY_LOG_SECONDS: float
 TRAINING_RUNS_PER_TENANT: int
 COST_CPU_HOUR: Decimal
 COST_GPU_HOUR: Decimal
@@ -263,6 +266,9 @@ def derive(env: Environment) -> dict[str, Any]:
         "WATCH_WINDOW_HOURS": env.watch_window_hours,
         "WATCH_SMALLEST": env.watch_smallest,
         "WATCH_ACCURACY_SHARE": env.watch_accuracy_share,
+        "SERVE_QUEUE": env.serve_queue,
+        "SERVE_TIMEOUT": env.serve_timeout,
+        "READY_LOG_SECONDS": env.ready_log_seconds,
         "TRAINING_RUNS_PER_TENANT": env.training_runs_per_tenant,
         "COST_CPU_HOUR": env.cost_cpu_hour,
         "COST_GPU_HOUR": env.cost_gpu_hour,

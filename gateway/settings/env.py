@@ -74,6 +74,10 @@ class Environment(BaseSettings):
     watch_accuracy_share: float = Field(0.9, gt=0, le=1)
     # Where calls are answered, for licenses that are for certain regions; "" says nothing.
     serving_region: str = Field("", pattern=r"^([a-z][a-z0-9-]{1,39})?$")
+    # Calls that may wait in a process, seconds that one may, and how old a pending leaf may be.
+    serve_queue: int = Field(64, gt=0, le=100_000)
+    serve_timeout: float = Field(5.0, gt=0, le=120)
+    ready_log_seconds: float = Field(300.0, gt=0)
     training_runs_per_tenant: int = Field(2, gt=0)
     # What an hour of a worker costs the house; 0 where it does not reckon in money.
     cost_cpu_hour: Decimal = Field(Decimal(0), ge=0, lt=10**6, decimal_places=4)

@@ -82,6 +82,7 @@ FAULTS: dict[str, Callable[[Call], Call]] = {
         replace(call, region="us"), regions=frozenset({"eu"})
     ),
     "model.not_released": lambda call: replace(call, model_purposes=None),
+    "model.sunset": lambda call: replace(call, sunset_at=NOW),
     "model.purpose_differs": lambda call: replace(call, model_purposes=frozenset({"other"})),
     "license.quota_exhausted": lambda call: with_terms(call, used=10),
     "quota.key_exhausted": lambda call: with_limit(call, LimitScope.KEY),
