@@ -58,7 +58,7 @@ class GrantShown(serializers.ModelSerializer[License]):
     class Meta:
         model = License
         fields = (
-            "license", "features", "purpose", "quota", "used", "left", "starts_at", "expires_at",
+            "license", "features", "purposes", "quota", "used", "left", "starts_at", "expires_at",
         )  # fmt: skip
 
     def get_left(self, license_: License) -> int:

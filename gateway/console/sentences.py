@@ -342,7 +342,6 @@ SENTENCES: Final[dict[str, Promise]] = {
     "license.feature_missing": _("The license does not cover this feature."),
     "license.features_invalid": _("Choose one or more of the features."),
     "license.file_days_invalid": _("A license file is good for 1 to 366 days."),
-    "license.version_unknown": _("A license is bound to a released version of its model."),
     "rollout.service_unknown": _("A version answers all calls, a share of them, or none."),
     "rollout.share_invalid": _("A canary's share is a whole number of percent from 1 to 99."),
     "rollout.service_taken": _("Another version of this model has this part."),

@@ -210,7 +210,7 @@ def make_license(
     customer: Tenant,
     model: Model,
     *,
-    features: tuple[str, ...] = (Feature.PREDICT, Feature.EXPLAIN, Feature.FEEDBACK),
+    features: tuple[str, ...] = tuple(Feature),
     quota: int = 100,
     days: int = 30,
     **terms: Any,

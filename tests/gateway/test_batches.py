@@ -390,7 +390,7 @@ def test_a_key_reads_what_it_may_send(shop: Shop, settings: Any) -> None:
         "feedback_labels": 1_000,
         "feedback_days": 90,
     }
-    assert shown["grant"]["features"] == ["explain", "predict"]
+    assert shown["grant"]["features"] == ["batch", "explain", "feedback", "predict"]
     assert (shown["grant"]["quota"], shown["grant"]["left"]) == (100, 96)
     [used] = Client().get("/api/v1/usage", headers=headers).json()["results"]
     assert (used["used"], used["left"], used["calls"]) == (4, 96, 1)

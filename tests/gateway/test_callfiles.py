@@ -39,7 +39,11 @@ def stall(quota: int = 100) -> tuple[Shop, str]:
     """A shop, and a key whose license covers files."""
     shop = make_shop()
     license_ = make_license(
-        shop.house, shop.customer, shop.version.model, features=("predict", "batch"), quota=quota
+        shop.house,
+        shop.customer,
+        shop.version.model,
+        features=("predict", "feedback", "batch"),
+        quota=quota,
     )
     return shop, make_key(shop.house, license_).secret
 
@@ -375,6 +379,7 @@ answering.work(UUID(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("name", "times", "left"),

@@ -267,7 +267,7 @@ def test_refused_ends(shop: Shop, second: ModelVersion) -> None:
 def test_a_license_is_bound_to_what_is_released(shop: Shop, second: ModelVersion) -> None:
     with pytest.raises(DomainError) as refused:
         bound(shop, second.number)
-    assert refused.value.stable_code == "license.version_unknown"
+    assert refused.value.stable_code == "model.not_released"
 
 
 def test_a_shadow_is_scored_beside_and_shown_to_nobody(shop: Shop, second: ModelVersion) -> None:

@@ -159,8 +159,9 @@ def test_a_button_takes_no_get(world: World) -> None:
         if address.split("/")[-2]
         in {"approve", "reject", "amend", "cancel", "retry", "propose", "release", "withdraw",
             "revoke", "key", "bundle", "tenant"}
+        and not ("/license/" in address and address.endswith("/amend/"))  # a form of its own page
     ]  # fmt: skip
-    assert len(buttons) == 17
+    assert len(buttons) == 16
     client = world.client("owner")
     assert {address: client.get(address).status_code for address in buttons} == dict.fromkeys(
         buttons, 405
