@@ -42,6 +42,7 @@ check: install $(DEV_STAMP) ## run every gate: style, types, layers, migrations,
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	git ls-files -z 2>/dev/null | xargs -0 -r $(BIN)/python -m gateway.leaks
 	$(BIN)/mypy
 	$(BIN)/python manage.py makemigrations --check --dry-run --settings gateway.settings.test
 	$(BIN)/python manage.py check --fail-level WARNING --settings gateway.settings.test

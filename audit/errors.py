@@ -106,6 +106,13 @@ class BundleError(AuditError):
     kind = Kind.INVALID
 
 
+class LicenseFileError(AuditError):
+    """A license file or a revocation list is malformed, out of its time, or says no."""
+
+    code = "license_file.malformed"
+    kind = Kind.REFUSED
+
+
 class KeyMissingError(AuditError):
     """A signing key is not where the settings say it is."""
 

@@ -433,6 +433,14 @@ class Event(Enum):
     )
     # `member`: the version that an ensemble holds, and with which it was withdrawn.
     MODEL_WITHDRAWN = "model.withdrawn", {"artifact": Fact.DIGEST, "member": Fact.REFERENCE}
+    MODEL_SERVICE_SET = (
+        "model.service_set",
+        {"artifact": Fact.DIGEST, "service": Fact.CODE, "share": Fact.NUMBER},
+    )
+    # `to`: what answers the calls from here on.
+    MODEL_ROLLED_BACK = "model.rolled_back", {"artifact": Fact.DIGEST, "to": Fact.REFERENCE}
+    # `ends`: microseconds since the Unix epoch; absent where the notice was taken back.
+    SUNSET_ANNOUNCED = "model.sunset_announced", {"artifact": Fact.DIGEST, "ends": Fact.NUMBER}
     EXAMINATION_REQUESTED = (
         "examination.requested",
         {
@@ -522,14 +530,95 @@ class Event(Enum):
             "customer": Fact.REFERENCE,
             "model": Fact.REFERENCE,
             "features": Fact.CODES,
-            "purpose": Fact.CODE,
+            "purposes": Fact.CODES,
+            "regions": Fact.CODES,
+            "version": Fact.NUMBER,  # none: the newest released one
+            "seats": Fact.NUMBER,
+            "trial": Fact.FLAG,
             "quota": Fact.NUMBER,
             "expires": Fact.NUMBER,
+            "rate": Fact.NUMBER,
+            "burst": Fact.NUMBER,
+            "terms": Fact.DIGEST,
         },
     )
+    LIMIT_SET = (
+        "limit.set",
+        {
+            "scope": Fact.CODE,
+            "of": Fact.REFERENCE,
+            "rate": Fact.NUMBER,
+            "burst": Fact.NUMBER,
+            "quota": Fact.NUMBER,
+            "period": Fact.CODE,
+        },
+    )
+    LIMIT_LIFTED = "limit.lifted", {"scope": Fact.CODE, "of": Fact.REFERENCE}
     LICENSE_REVOKED = "license.revoked", {"customer": Fact.REFERENCE}
-    KEY_ISSUED = "key.issued", {"key": Fact.REFERENCE, "expires": Fact.NUMBER, "mode": Fact.CODE}
+    LICENSE_SUSPENDED = "license.suspended", {"customer": Fact.REFERENCE, "reason": Fact.CODE}
+    LICENSE_RESUMED = "license.resumed", {"customer": Fact.REFERENCE}
+    LICENSE_RENEWED = (
+        "license.renewed",
+        {
+            "customer": Fact.REFERENCE,
+            "number": Fact.NUMBER,
+            "expires": Fact.NUMBER,
+            "keys": Fact.NUMBER,  # that end with the license, and were extended with it
+            "before": Fact.DIGEST,
+            "after": Fact.DIGEST,
+        },
+    )
+    LICENSE_AMENDED = (
+        "license.amended",
+        {
+            "customer": Fact.REFERENCE,
+            "number": Fact.NUMBER,
+            "changed": Fact.CODES,
+            "before": Fact.DIGEST,
+            "after": Fact.DIGEST,
+        },
+    )
+    LICENSE_FILE_ISSUED = (
+        "license.file_issued",
+        {
+            "customer": Fact.REFERENCE,
+            "file": Fact.DIGEST,
+            "terms": Fact.DIGEST,
+            "until": Fact.NUMBER,
+            "size": Fact.NUMBER,  # of the log that the file names
+        },
+    )
+    REVOCATIONS_ISSUED = (
+        "license.revocations_issued",
+        {
+            "customer": Fact.REFERENCE,
+            "file": Fact.DIGEST,
+            "number": Fact.NUMBER,
+            "revoked": Fact.NUMBER,
+            "suspended": Fact.NUMBER,
+            "next_update": Fact.NUMBER,
+        },
+    )
+    KEY_ISSUED = (
+        "key.issued",
+        {
+            "key": Fact.REFERENCE,
+            "expires": Fact.NUMBER,
+            "mode": Fact.CODE,
+            "scopes": Fact.CODES,  # none: whatever the license allows
+            "networks": Fact.NUMBER,  # how many; 0: from anywhere
+        },
+    )
+    # `overlap` in seconds; `kept`: which secret stays good beside the new one for so long.
+    KEY_ROTATED = (
+        "key.rotated",
+        {"key": Fact.REFERENCE, "overlap": Fact.NUMBER, "kept": Fact.CODE},
+    )
     KEY_REVOKED = "key.revoked", {"key": Fact.REFERENCE}
+    # Somebody found a key and sent it, whole: it is revoked.
+    KEY_REPORTED = "key.reported", {"key": Fact.REFERENCE}
+    # Texts that were sent as found keys and opened nothing; counted, as refused calls are.
+    KEY_REPORT_REFUSED = "key.report_refused", {"count": Fact.NUMBER}
     PREDICTION_SERVED = (
         "prediction.served",
         {
@@ -541,9 +630,52 @@ class Event(Enum):
             "input": Fact.DIGEST,
             "output": Fact.DECIMAL,
             "explanation": Fact.DIGEST,
+            "sku": Fact.CODE,
             "units": Fact.NUMBER,
+            "purpose": Fact.CODE,
+            "region": Fact.CODE,
+            # Of a batch, whose `input` and `outputs` are Merkle roots over its rows.
+            "rows": Fact.NUMBER,
+            "outputs": Fact.DIGEST,
+            "charged": Fact.FLAG,  # a test key's call is counted, not charged
         },
     )
+    STATEMENT_EXPORTED = (
+        "usage.statement_exported",
+        {
+            "customer": Fact.REFERENCE,
+            "year": Fact.NUMBER,
+            "month": Fact.NUMBER,
+            "lines": Fact.NUMBER,
+            "calls": Fact.NUMBER,
+            "charged": Fact.NUMBER,
+            "until": Fact.NUMBER,  # the place in the log up to which calls are counted
+        },
+    )
+    # A file of rows, answered in parts that are each a `prediction.served`.
+    CALL_FILE_TAKEN = (
+        "call_file.taken",
+        {
+            "license": Fact.REFERENCE,
+            "model": Fact.REFERENCE,
+            "input": Fact.DIGEST,
+            "bytes": Fact.NUMBER,
+        },
+    )
+    CALL_FILE_ENDED = (
+        "call_file.ended",
+        {
+            "license": Fact.REFERENCE,
+            "state": Fact.CODE,
+            "rows": Fact.NUMBER,
+            "code": Fact.CODE,
+        },
+    )
+    CALL_FILE_CANCELLED = (
+        "call_file.cancelled",
+        {"license": Fact.REFERENCE, "rows": Fact.NUMBER},
+    )
+    CALL_FILE_FETCHED = "call_file.fetched", {"license": Fact.REFERENCE, "rows": Fact.NUMBER}
     # How many labels came, and nothing of what they say.
     FEEDBACK_TAKEN = (
         "prediction.feedback_taken",

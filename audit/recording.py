@@ -178,8 +178,7 @@ class Record:
     def append(self, outcome: Outcome, *, reason: str | None = None) -> None:
         """Write the entry and its pending leaf; the caller holds the transaction."""
         entry, leaf = self.written(outcome, reason=reason)
-        insert_rows(AuditEntry, [entry])
-        insert_rows(PendingLeaf, [leaf])
+        insert_rows((AuditEntry, [entry]), (PendingLeaf, [leaf]))
 
     def written(self, outcome: Outcome, *, reason: str | None = None) -> tuple[Row, Row]:
         """The rows of the entry and of its pending leaf, which nobody has saved yet."""

@@ -22,19 +22,28 @@ Row = Mapping[str, Any]
 _OWN_TYPE: Final = (str, int, float, type(None), dict, list)  # JSON has them; bool is an int
 
 
-def insert_rows(model: type[models.Model], rows: Sequence[Row]) -> None:
+def insert_rows(*tables: tuple[type[models.Model], Sequence[Row]]) -> None:
     """Insert rows: column to value, for every column but a number that the database gives.
+
+    Args:
+        tables: models, each with its rows; one statement for all of them on PostgreSQL. Its foreign
+            keys are checked when the transaction ends, so that their order says nothing.
 
     Raises:
         IntegrityError, DataError: as the database says.
     """
-    if not rows:
+    filled = [(model, rows) for model, rows in tables if rows]
+    if not filled:
         return
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            text = json.dumps(rows, default=_text, ensure_ascii=False, separators=(",", ":"))
-            cursor.execute(_from_json(model), [text])
-        else:
+            texts = [
+                json.dumps(rows, default=_text, ensure_ascii=False, separators=(",", ":"))
+                for _, rows in filled
+            ]
+            cursor.execute(_from_json(tuple(model for model, _ in filled)), texts)
+            return
+        for model, rows in filled:
             fields = [
                 (str(field.column), field.get_db_prep_save)
                 for field in model._meta.concrete_fields  # noqa: SLF001 - Django's own name for it
@@ -60,7 +69,14 @@ def _text(value: object) -> str:
 
 
 @functools.cache
-def _from_json(model: type[models.Model]) -> str:
+def _from_json(tables: tuple[type[models.Model], ...]) -> str:
+    """INSERT into the last table; the others before it, in a WITH clause each."""
+    inserts = [_into(model) for model in tables]
+    before = ", ".join(f"t{place} AS ({text})" for place, text in enumerate(inserts[:-1]))
+    return f"WITH {before} {inserts[-1]}" if before else inserts[-1]
+
+
+def _into(model: type[models.Model]) -> str:
     quote = connection.ops.quote_name
     table = quote(model._meta.db_table)  # noqa: SLF001 - Django's own name for it
     columns = ", ".join(

@@ -75,8 +75,7 @@ def actions_together(
                         raise RefusedError("you may not do this", code=decision.reason)
                 results = body(records, acts)
                 entries, leaves = zip(*(one.written(Outcome.DONE) for one in records), strict=True)
-                insert_rows(AuditEntry, entries)
-                insert_rows(PendingLeaf, leaves)
+                insert_rows((AuditEntry, entries), (PendingLeaf, leaves))
             return results
 
         do.portcullis_action = registered  # type: ignore[attr-defined]  # read by the bindings

@@ -2,6 +2,7 @@
 
 from gateway.console import (
     budgets,
+    callfiles,
     datasets,
     devices,
     entries,
@@ -16,9 +17,11 @@ from gateway.console import (
     releases,
     rules,
     runs,
+    usage,
 )
 
 __all__ = [
-    "budgets", "datasets", "devices", "entries", "examinations", "fetches", "licenses",
+    "budgets", "callfiles", "datasets", "devices", "entries", "examinations", "fetches", "licenses",
     "measurements", "models", "people", "proposals", "quality", "releases", "rules", "runs",
+    "usage",
 ]  # fmt: skip

@@ -15,10 +15,13 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from gateway import last_use
+from gateway.addresses import client_address
 from gateway.errors import CredentialError
 from gateway.keys import KeyFacts, authenticate
-from gateway.licensing import judge_key
+from gateway.licensing import covers, judge_key
 from gateway.refusals import REFUSALS
+from gateway.scopes import FEEDBACK, READ
 from governance.errors import RefusedError
 from governance.permissions import Permission
 from governance.rbac import ALLOWED, Decision, UserActor
@@ -32,6 +35,7 @@ class KeyActor:
     """An API key, acting for its customer: it reaches its own license and nothing else."""
 
     facts: KeyFacts
+    address: str | None = None  # where it called from; None where nobody asked
 
     @property
     def reference(self) -> str:
@@ -52,6 +56,9 @@ class KeyActor:
         """A key calls under its license, and reads what concerns it."""
         if permission not in _KEY_PERMISSIONS:
             return Decision(allowed=False, reason="permission.not_for_keys")
+        scope = _SCOPES.get(permission)  # that of a call is judged with its license
+        if scope is not None and not covers(self.facts, scope):
+            return Decision(allowed=False, reason="key.scope_missing")
         if subject is None:
             # A list: what it holds is narrowed to the key's own license where it is read.
             listing = permission not in {Permission.PREDICT, Permission.FEEDBACK_SEND}
@@ -72,22 +79,29 @@ _KEY_PERMISSIONS: Final = frozenset(
     }
 )
 
+_SCOPES: Final = {Permission.FEEDBACK_SEND: FEEDBACK, Permission.LICENSE_VIEW: READ}
+
 Caller = KeyActor | UserActor
 
 
-def bearer(header: str) -> KeyActor:
+def bearer(header: str, address: str) -> KeyActor:
     """The actor of an `Authorization` header with Bearer credentials. What fails is counted.
+
+    Args:
+        header: its value.
+        address: where the request came from.
 
     Raises:
         CredentialError: `key.malformed`, `key.unknown`, `key.revoked`, `key.expired`.
+        KeyRefusedError: `key.address_refused`.
     """
     try:
         facts = authenticate(header.partition(" ")[2].strip())
     except CredentialError as error:
         REFUSALS.note(error.stable_code)
         raise
-    actor = KeyActor(facts)
-    denial = judge_key(facts, timezone.now())
+    actor = KeyActor(facts, address)
+    denial = judge_key(facts, timezone.now(), address)
     if denial is not None:
         # The secret was right, so the entry says whose key it was.
         REFUSALS.note(denial.code, actor)
@@ -102,12 +116,13 @@ class ApiKeyAuthentication(BaseAuthentication):
         """The key's actor; None where no bearer credentials were sent.
 
         Raises:
-            CredentialError: `key.malformed`, `key.unknown`, `key.revoked`, `key.expired`.
+            CredentialError, KeyRefusedError: as `bearer`.
         """
         offered = request.headers.get("Authorization", "")
         if offered.partition(" ")[0].lower() != _SCHEME:
             return None
-        actor = bearer(offered)
+        actor = bearer(offered, client_address(request.META))
+        last_use.touch(actor.facts, at=timezone.now())
         return actor, actor.facts
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002  # DRF's signature

@@ -3,12 +3,16 @@
     1. what the key's license says, and its model; another model's name looks like none
     2. the body read; a fault of its waits until the license was judged
     3. an answer given before under the same idempotency key is given again, without charge
-    4. the license judged: the first denial in the fixed order
+    4. the call taken from its rates (`gateway.limits`), and the license judged: the first denial in
+       the fixed order
     5. the row checked against the model's own schema, and the score explained if asked for
     6. the model asked, outside any transaction, for all rows that wait (`gateway.committing`)
     7. charge, use, prediction and entry committed, with those of other calls or alone; after it,
        and in memory alone, a live call's inputs counted (`gateway.inputs`)
     8. the receipt signed, over what was committed
+
+A call that would wait in 6 for longer than SERVE_TIMEOUT, or finds SERVE_QUEUE calls waiting, is
+refused before 4 or in 6 (`gateway.shedding`): it is counted, and leaves no entry of its own.
 
 What a license says is remembered for seconds (`gateway.standing`): a refusal is judged by rows that
 are read for it, and step 7 asks all of it again. What goes wrong in steps 1 to 6 leaves one entry,
@@ -17,64 +21,89 @@ Imports torch, with `gateway.serving`: doors import this module when the first c
 """
 
 import json
+import logging
 import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from audit.canonical import canonical
 from audit.errors import DomainError, Kind
 from audit.events import Event, Outcome
-from audit.recording import Record, append_refusal
-from gateway import idempotency, receipts, serving
+from audit.recording import Record, append_refusal, request_id
+from gateway import batches, batching, idempotency, receipts, serving
+from gateway.actions.batches import serve_batch
 from gateway.actions.predictions import Answered, Served
+from gateway.agreements import is_region
 from gateway.authentication import KeyActor
 from gateway.committing import COMMITS, AnsweredError, Pending, StaleError, UnscoredError
-from gateway.errors import RequestError
+from gateway.errors import OverloadedError, QuotaError, RateError, RequestError
 from gateway.inputs import COUNTER
+from gateway.keys import CACHE
 from gateway.licensing import Call, admit
+from gateway.limits import LIMITER
 from gateway.models import Feature, License, Prediction
+from gateway.refusals import REFUSALS
+from gateway.releases import notice
+from gateway.shadows import SHADOWS, Beside
 from gateway.standing import STANDINGS, Standing
 from governance import vault
 from governance.errors import NotFoundError
 from governance.models import Tenant
 from governance.permissions import Permission
 from training.errors import PredictionInputError
+from training.models import ModelVersion
 
 UNITS: Final = 1  # what one row costs
+_log: Final = logging.getLogger(__name__)
 _LONGEST_PURPOSE: Final = 60
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The body of a call: `{"row": {…}, "purpose": "…"?}`."""
+    """The body of a call: `{"row": {…}, "purpose": "…"?, "region": "…"?}`; a batch's has "rows"."""
 
     row: object
     purpose: str | None
+    region: str | None
     fingerprint: str  # of the whole body
+    rows: list[object] | None = None  # of a batch
 
     @classmethod
-    def of(cls, body: object) -> "Asked":
+    def of(cls, body: object, *, batch: bool = False) -> "Asked":
         """Read a parsed body.
 
         Raises:
-            RequestError: `request.body_invalid`, with a pointer.
+            RequestError: `request.body_invalid`, `request.rows_too_many`, with a pointer.
         """
-        if not isinstance(body, dict) or not body.keys() <= {"row", "purpose"}:
-            raise _wrong('the body is an object with "row" and, if told, "purpose"', "")
-        if "row" not in body:
+        member = "rows" if batch else "row"
+        if not isinstance(body, dict) or not body.keys() <= {member, "purpose", "region"}:
+            raise _wrong(
+                f'the body is an object with "{member}" and, if told, "purpose", "region"', ""
+            )
+        rows = batches.rows_of(body) if batch else None
+        if rows is None and "row" not in body:
             raise _wrong("the row is missing", "/row")
         purpose = body.get("purpose")
         if purpose is not None and not (
             isinstance(purpose, str) and 0 < len(purpose) <= _LONGEST_PURPOSE
         ):
             raise _wrong("a purpose is a short text", "/purpose")
-        return cls(body["row"], purpose, json.dumps(body, sort_keys=True))
+        region = body.get("region")
+        if region is not None and not (isinstance(region, str) and is_region(region)):
+            raise _wrong("a region is a country code or the slug of a region", "/region")
+        return cls(body.get("row"), purpose, region, json.dumps(body, sort_keys=True), rows)
+
+    @property
+    def units(self) -> int:
+        """What it costs."""
+        return UNITS if self.rows is None else UNITS * len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -83,6 +112,14 @@ class Answer:
 
     body: dict[str, Any]
     replayed: bool
+    limits: Mapping[str, str] = field(default_factory=dict)  # what its rate still holds, as headers
+    notice: Mapping[str, str] = field(default_factory=dict)  # of the end of the version's service
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those of the answer over HTTP that are its own."""
+        replayed = {"Idempotent-Replayed": "true"} if self.replayed else {}
+        return {**self.notice, **replayed, **self.limits}
 
 
 def answer(
@@ -92,6 +129,7 @@ def answer(
     feature: Feature,
     read_body: Callable[[], object],
     idempotency_key: str | None,
+    batch: bool = False,
 ) -> Answer:
     """Answer one call, or refuse it for one recorded reason. The customer's scope is open.
 
@@ -101,6 +139,7 @@ def answer(
         feature: predict, or explain: a prediction with its explanation.
         read_body: gives the parsed body; what it raises is a refused call.
         idempotency_key: the header, if it was sent.
+        batch: whether the body holds many rows, which are answered and charged as one.
 
     Raises:
         DomainError: with a stable code; the entry is written already.
@@ -110,7 +149,9 @@ def answer(
         with _faults_recorded(actor, standing.license):
             if standing.license.model.slug != slug:  # 1
                 raise NotFoundError("there is no such model here", code="model.not_found")
-            asked, fault = _read(read_body)  # 2
+            if batch:
+                held.enter_context(batching.place())
+            asked, fault = _read(read_body, batch=batch)  # 2
             name, digest = _identified(standing, feature, asked, idempotency_key)
             if idempotency_key is not None and asked is not None:  # 3
                 held.enter_context(idempotency.claimed(actor.tenant_id, name))
@@ -118,14 +159,23 @@ def answer(
                 if earlier is not None:
                     return Answer(_again(earlier), replayed=True)
         call = _Called(actor, feature, asked, fault, name, digest)
+        with _faults_recorded(actor, standing.license):
+            limits = _limited(call, standing)  # 4
         try:
-            served = _served(call, fresh=False)
-        except StaleError:
-            served = _served(call, fresh=True)
+            if not batch:
+                COMMITS.check()  # before a row is checked or explained in vain
+            try:
+                served, version = _served_batch(call) if batch else _served(call, fresh=False)
+            except StaleError:
+                CACHE.drop(actor.facts.public_id)  # whatever of it did not hold, the next one reads
+                served, version = _served(call, fresh=True)
         except AnsweredError as error:
             with _faults_recorded(actor, standing.license):
                 return Answer(_again(idempotency.same(error.earlier, digest)), replayed=True)
-    return Answer(_sent(served), replayed=False)
+        except OverloadedError as error:
+            REFUSALS.count(error.stable_code, actor)  # no row each: the database has enough to do
+            raise
+    return Answer(_sent(served), replayed=False, limits=limits, notice=notice(version))
 
 
 @dataclass(frozen=True)
@@ -140,14 +190,14 @@ class _Called:
     digest: str
 
 
-def _served(called: _Called, *, fresh: bool) -> Served:
-    """Judge, score and commit one call.
+def _served(called: _Called, *, fresh: bool) -> tuple[Served, ModelVersion]:
+    """Judge, score and commit one call; and which version answered it.
 
     Raises:
         StaleError: what was remembered does not hold; nothing was recorded.
         DomainError: recorded.
     """
-    standing = STANDINGS.find(called.actor, fresh=fresh)
+    standing = _standing(called, fresh=fresh)
     with _faults_recorded(called.actor, standing.license):
         call, standing = _admitted(called, standing)  # 4
         if called.fault is not None or called.asked is None:
@@ -161,12 +211,73 @@ def _served(called: _Called, *, fresh: bool) -> Served:
             raise error.cause from None
     if call.key.charged:
         COUNTER.note(pending.answered.version, pending.model.input_bins, pending.row)
-    return served
+        if standing.shadow is not None:
+            _compare(standing.shadow, pending, served)
+    return served, pending.answered.version
 
 
-def _read(read_body: Callable[[], object]) -> tuple[Asked | None, DomainError | None]:
+def _standing(called: _Called, *, fresh: bool) -> Standing:
+    """What the call rests on. A canary that does not open, or cannot read the row, costs no call.
+
+    The version that answers the others answers this one as well.
+    """
+    found = STANDINGS.find(called.actor, fresh=fresh)
+    drawn = found.drawn(called.name)
+    if drawn is found or drawn.version is None or called.asked is None:
+        return drawn
     try:
-        return Asked.of(read_body()), None
+        serving.loaded(drawn.version).check_row(called.asked.row)
+    except PredictionInputError:
+        return found
+    except DomainError as error:
+        _log.warning("a canary cannot answer: %s: %s", drawn.version.reference, error.stable_code)
+        return found
+    return drawn
+
+
+def _compare(shadow: ModelVersion, pending: Pending, served: Served) -> None:
+    """Have the answer scored by a shadow as well, later and elsewhere."""
+    version, told = pending.answered.version, served.answer
+    SHADOWS.note(Beside(shadow, version, pending.row, told["score"], told["label"]))
+
+
+def _served_batch(called: _Called) -> tuple[Served, ModelVersion]:
+    """Judge, score and commit a batch: as a call, but alone, and by rows that are read for it.
+
+    Raises:
+        DomainError: recorded.
+    """
+    standing = STANDINGS.find(called.actor, fresh=True)
+    with _faults_recorded(called.actor, standing.license):
+        call, standing = _admitted(called, standing)  # 4
+        version = standing.version
+        if called.fault is not None or called.asked is None or called.asked.rows is None:
+            raise called.fault or _wrong("the body is missing", "")
+        if version is None:  # denied before, as in `_pending`
+            raise NotFoundError("there is no such model here", code="model.not_found")
+        receipts.signing_key()  # before anything is charged for
+        scored = batching.scored(  # 5, 6
+            called.asked.rows,
+            customer=standing.customer,
+            call=call,
+            version=version,
+            request_id=called.name,
+            request_digest=called.digest,
+        )
+    token = request_id.set(called.name)
+    try:
+        served = serve_batch(called.actor, standing.license, scored.batch)  # 7
+    finally:
+        request_id.reset(token)
+    batching.count_inputs(scored)
+    return served, version
+
+
+def _read(
+    read_body: Callable[[], object], *, batch: bool
+) -> tuple[Asked | None, DomainError | None]:
+    try:
+        return Asked.of(read_body(), batch=batch), None
     except DomainError as fault:
         return None, fault
 
@@ -195,12 +306,28 @@ def _admitted(called: _Called, standing: Standing) -> tuple[Call, Standing]:
     call = _call(called, standing)
     denial = admit(call)
     if denial is not None:
-        standing = STANDINGS.find(called.actor, fresh=True)
+        standing = _standing(called, fresh=True)
         call = _call(called, standing)
         denial = admit(call)
     if denial is not None:
-        raise denial.raised()
+        raise denial.raised(call)
     return call, standing
+
+
+def _limited(called: _Called, standing: Standing) -> Mapping[str, str]:
+    """Take the call from its rates, once, however often it is judged then.
+
+    Whom the license itself refuses hears that first, and takes nothing.
+
+    Raises:
+        RateError: `limit.rate_exceeded`.
+    """
+    buckets = standing.limits.buckets(called.actor.facts.id)
+    denial = admit(_call(called, standing)) if buckets else None
+    if not buckets or not (denial is None or denial.error is QuotaError):
+        return {}
+    left = LIMITER.take(buckets)
+    return {} if left is None else left.headers
 
 
 def _call(called: _Called, standing: Standing) -> Call:
@@ -210,8 +337,12 @@ def _call(called: _Called, standing: Standing) -> Call:
         feature=called.feature,
         purpose=None if called.asked is None else called.asked.purpose,
         model_purposes=standing.purposes,
-        units=UNITS,
+        units=UNITS if called.asked is None else called.asked.units,
         now=timezone.now(),
+        limits=standing.limits.quotas(called.actor.facts.id),
+        address=called.actor.address,
+        region=(called.asked and called.asked.region) or settings.SERVING_REGION or None,
+        sunset_at=standing.sunset_at,
     )
 
 
@@ -256,11 +387,15 @@ def _pending(
 def _sent(served: Served) -> dict[str, Any]:  # 8
     body = None if served.record is None else served.record.body
     receipt = receipts.receipt_for(served.entry_id) if body is None else receipts.receipt_over(body)
-    return {**served.answer, "receipt": receipt}
+    return {**_told(served.answer), "receipt": receipt}
 
 
 def _again(earlier: Prediction) -> dict[str, Any]:
-    return {**earlier.answer, "receipt": receipts.receipt_for(earlier.entry_id)}
+    return {**_told(earlier.answer), "receipt": receipts.receipt_for(earlier.entry_id)}
+
+
+def _told(answer: dict[str, Any]) -> dict[str, Any]:
+    return batches.told(answer) if batches.is_batch(answer) else answer
 
 
 def _keyed(customer: Tenant, use: str, value: object) -> str:
@@ -281,6 +416,9 @@ def _faults_recorded(actor: KeyActor, license_: License) -> Iterator[None]:
             Permission.PREDICT.value,
             kind="model",
         )
+        raise
+    except RateError as error:
+        REFUSALS.note(error.stable_code, actor)  # counted: an entry a minute, not one a call
         raise
     except DomainError as error:
         if error.kind is Kind.FAILED:

@@ -8,8 +8,9 @@ from django.db.models import Q, QuerySet
 from audit.events import Event
 from audit.recording import append_refusal
 from gateway.authentication import Caller, KeyActor
-from gateway.models import License
+from gateway.models import ApiKey, License, LimitScope
 from governance.errors import NotFoundError
+from governance.lookup import find
 from governance.models import Tenant
 from governance.permissions import Permission
 from governance.rbac import Actor
@@ -36,7 +37,7 @@ def find_model(actor: Caller, value: str) -> Model:
     Raises:
         NotFoundError: there is none, or it is not the caller's to know of; recorded.
     """
-    found: Model | None = models_for(actor).filter(_named(value)).first()
+    found: Model | None = models_for(actor).filter(named(value)).first()
     if found is None:
         raise missing(actor, "model", Permission.MODEL_VIEW)
     return found
@@ -57,7 +58,7 @@ def find_tenant(actor: Actor, value: str) -> Tenant:
     Raises:
         NotFoundError: as `find_model`.
     """
-    found = Tenant.objects.filter(_named(value)).first()
+    found = Tenant.objects.filter(named(value)).first()
     if found is None or not actor.may(Permission.TENANT_VIEW, found).allowed:
         raise missing(actor, "tenant", Permission.TENANT_VIEW)
     return found
@@ -71,7 +72,25 @@ def missing(actor: Actor, kind: str, permission: Permission) -> NotFoundError:
     return NotFoundError(f"there is no such {kind} here")
 
 
-def _named(value: str) -> Q:
+def find_limited(actor: Actor, scope: str, value: str) -> ApiKey | License | Tenant | Model:
+    """What a limit is to be of.
+
+    Raises:
+        NotFoundError: there is none, or it is not the actor's to know of.
+    """
+    match LimitScope(scope):
+        case LimitScope.KEY:
+            return find(actor, ApiKey, value)
+        case LimitScope.LICENSE:
+            return find(actor, License, value)
+        case LimitScope.CUSTOMER:
+            return find_tenant(actor, value)
+        case LimitScope.MODEL:
+            return find(actor, Model, value)
+
+
+def named(value: str) -> Q:
+    """The condition on a row that `value` names, by slug or id."""
     try:
         return Q(pk=uuid.UUID(value))
     except ValueError:

@@ -30,6 +30,7 @@ from gateway.authentication import KeyActor
 from gateway.coalescing import Coalescer
 from gateway.errors import InFlightError
 from gateway.models import License, Prediction
+from gateway.shedding import CALLS
 from governance.scoping import tenant_scope
 from training.serving import LoadedModel
 
@@ -160,4 +161,4 @@ def _alone(call: Pending) -> Served | BaseException:
         request_id.reset(token)
 
 
-COMMITS: Final[Coalescer[Pending, Served]] = Coalescer(_work)
+COMMITS: Final[Coalescer[Pending, Served]] = Coalescer(_work, line=CALLS)

@@ -5,7 +5,7 @@ and the bit where the model knows two, so that a second, different label is reco
 first being kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,8 +17,9 @@ from django.db.models import QuerySet
 from audit.events import Event
 from audit.recording import append_refusal
 from gateway.authentication import KeyActor
-from gateway.errors import FeedbackConflictError, FeedbackError
-from gateway.models import Feedback, Prediction
+from gateway.batches import Name, label_of
+from gateway.errors import FeedbackConflictError, FeedbackError, LicenseError
+from gateway.models import Feature, Feedback, License, Prediction, RowFeedback
 from governance.errors import NotFoundError
 from governance.permissions import Permission
 from training.models import ModelVersion
@@ -28,19 +29,28 @@ MOST: Final = 1_000  # labels in one request
 
 @dataclass(frozen=True)
 class Sent:
-    """One label, as it was sent: of which prediction, and where it stood in the body."""
+    """One label, as it was sent: of which answer, and where it stood in the body."""
 
-    prediction: UUID
+    name: Name
     label: str | None
     pointer: str = ""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What is new among labels that were sent: prediction and bit, in the order of the body."""
+    """What is new among labels that were sent: answer and bit, in the order of the body."""
 
-    fresh: tuple[tuple[Prediction, bool], ...]
+    fresh: tuple["Bit", ...]
     known: int
+
+
+@dataclass(frozen=True)
+class Bit:
+    """Whether an answer was right: of a call, or of one row of a batch."""
+
+    prediction: Prediction
+    row: int | None
+    correct: bool
 
 
 def predictions_of(actor: KeyActor) -> "QuerySet[Prediction]":
@@ -51,6 +61,22 @@ def predictions_of(actor: KeyActor) -> "QuerySet[Prediction]":
         .select_related("version")
     )
     return rows
+
+
+def denial_of(license_: License) -> LicenseError | None:
+    """What of a call's denials also concerns its feedback, in their order.
+
+    Labels may come late: neither the term nor the quota is asked.
+    """
+    if license_.revoked_at is not None:
+        return LicenseError("the license was revoked", code="license.revoked")
+    if license_.suspended_at is not None:
+        return LicenseError("the license is suspended", code="license.suspended")
+    if Feature.FEEDBACK.value not in license_.features:
+        return LicenseError(
+            "the license does not cover this feature", code="license.feature_missing"
+        )
+    return None
 
 
 def judge(actor: KeyActor, sent: Sequence[Sent], *, now: datetime, lock: bool = False) -> Judged:
@@ -67,22 +93,21 @@ def judge(actor: KeyActor, sent: Sequence[Sent], *, now: datetime, lock: bool = 
         FeedbackError: `feedback.label_unknown`, `feedback.too_late`.
         FeedbackConflictError: `feedback.conflict`.
     """
-    rows = predictions_of(actor).filter(pk__in={one.prediction for one in sent}).order_by("pk")
+    named = {one.name.prediction for one in sent}
+    rows = predictions_of(actor).filter(pk__in=named).order_by("pk")
     found = {row.pk: row for row in (rows.select_for_update(of=("self",)) if lock else rows)}
-    known = dict(
-        Feedback.objects.filter(prediction_id__in=found).values_list("prediction_id", "correct")
-    )
-    fresh: dict[UUID, bool] = {}
+    known = _known({one.name for one in sent}, found)
+    fresh: dict[Name, bool] = {}
     repeated = 0
     for one in sent:
-        row = found.get(one.prediction)
-        if row is None:
+        row = found.get(one.name.prediction)
+        if row is None or not _answers(row, one.name.row):
             raise NotFoundError("there is no such prediction here", pointer=one.pointer or None)
         correct = _correct(row, one)
-        earlier = known.get(row.pk, fresh.get(row.pk))
+        earlier = known.get(one.name, fresh.get(one.name))
         if earlier is None:
             _check_time(row, one, now)
-            fresh[row.pk] = correct
+            fresh[one.name] = correct
         elif earlier is correct:
             repeated += 1
         else:
@@ -90,7 +115,8 @@ def judge(actor: KeyActor, sent: Sequence[Sent], *, now: datetime, lock: bool = 
                 "another label was told for this prediction before",
                 pointer=one.pointer or None,
             )
-    return Judged(tuple((found[key], correct) for key, correct in fresh.items()), repeated)
+    bits = (Bit(found[name.prediction], name.row, correct) for name, correct in fresh.items())
+    return Judged(tuple(bits), repeated)
 
 
 def labels_of(version: ModelVersion) -> tuple[str | None, ...]:
@@ -116,12 +142,33 @@ def hour_of(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
+def _known(names: set[Name], found: Collection[UUID]) -> dict[Name, bool]:
+    """What was told before of these answers."""
+    of_calls = Feedback.objects.filter(prediction_id__in=found)
+    known = {Name(key): bit for key, bit in of_calls.values_list("prediction_id", "correct")}
+    places = {name.row for name in names if name.row is not None}
+    if places:
+        of_rows = RowFeedback.objects.filter(prediction_id__in=found, row__in=places)
+        told = of_rows.values_list("prediction_id", "row", "correct")
+        known |= {Name(key, place): bit for key, place, bit in told}
+    return known
+
+
+def _answers(row: Prediction, place: int | None) -> bool:
+    """Whether a prediction has an answer of this name: a batch has one for each of its rows."""
+    if row.rows is None or place is None:
+        return row.rows is None and place is None
+    return place < row.rows
+
+
 def _correct(row: Prediction, one: Sent) -> bool:
     known = labels_of(row.version)
     if one.label not in known:
         raise FeedbackError("the model does not know this label", pointer=_label(one.pointer))
     # The answer's own label is the decision; it is null for any but the positive one.
-    return bool(row.answer["label"] == one.label)
+    place = one.name.row
+    label = row.answer["label"] if place is None else label_of(row.answer, place)
+    return bool(label == one.label)
 
 
 def _check_time(row: Prediction, one: Sent, now: datetime) -> None:

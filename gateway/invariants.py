@@ -4,6 +4,7 @@ triggers      every append-only table and every guard still has its triggers
 entries       the columns of an entry say what its body says, and its body is what the log holds
 checkpoint    the newest checkpoint is signed, and is the root of the leaves
 calls         every prediction has one entry and one usage, and neither stands without it
+usage         rollups and events add up to the units used, and to what their entries say
 budgets       a second implementation finds the same ε, and no cap is passed
 ensembles     none that is not withdrawn holds a version that is
 """
@@ -25,6 +26,7 @@ from audit.models import AuditEntry, Leaf, PendingLeaf
 from audit.sequencer import hash_reader, latest_checkpoint
 from audit.triggers import missing
 from gateway.models import Prediction, UsageEvent
+from gateway.reconciliation import usage
 from governance.guards import missing_guards
 from training import guards as training_guards
 from training.ledger import statement
@@ -87,8 +89,8 @@ def calls() -> Iterator[str]:
     same_call = {"tenant_id": OuterRef("tenant_id"), "request_id": OuterRef("request_id")}
     for prediction in Prediction.objects.filter(~Exists(UsageEvent.objects.filter(**same_call))):
         yield f"{prediction.reference} was not counted"
-    for usage in UsageEvent.objects.filter(~Exists(Prediction.objects.filter(**same_call))):
-        yield f"usage {usage.pk} counts a call that was not answered"
+    for event in UsageEvent.objects.filter(~Exists(Prediction.objects.filter(**same_call))):
+        yield f"usage {event.pk} counts a call that was not answered"
     served = AuditEntry.objects.filter(
         event=Event.PREDICTION_SERVED.value, outcome=Outcome.DONE.value
     )
@@ -123,6 +125,7 @@ CHECKS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "entries": entries,
     "checkpoint": checkpoint,
     "calls": calls,
+    "usage": usage,
     "budgets": budgets,
     "ensembles": ensembles,
 }

@@ -14,6 +14,8 @@ import io
 import json
 import logging
 import re
+import threading
+import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final
@@ -27,6 +29,7 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 
 from audit.errors import DomainError
+from gateway.addresses import client_address
 from gateway.api import errors
 from gateway.api.parsing import LARGEST_BODY, strict_json
 from gateway.authentication import bearer
@@ -44,6 +47,7 @@ _JSON: Final = frozenset({"application/json", "application/json; charset=utf-8"}
 _ACCEPTED: Final = frozenset({"", "*/*", "application/json"})
 _UNUSUAL: Final = ("HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "HTTP_CONTENT_ENCODING")
 _IDEMPOTENCY: Final = "HTTP_" + HEADER.upper().replace("-", "_")
+REFRESHED_EVERY: Final = 1.0  # seconds
 _log: Final = logging.getLogger(__name__)
 
 
@@ -58,7 +62,7 @@ class Lane:
         address = _ADDRESS.fullmatch(environ.get("PATH_INFO", ""))
         if address is None or not _ordinary(environ):
             return self._django(environ, start_response)
-        close_old_connections()  # as Django does between two requests
+        _refreshed()
         with request_id(environ.get("HTTP_X_REQUEST_ID", "")) as chosen:
             status, headers, body = _answered(environ, address[1], Feature(address[2]))
         told = {
@@ -71,6 +75,21 @@ class Lane:
         return [body]
 
 
+_thread: Final = threading.local()
+
+
+def _refreshed() -> None:
+    """As Django does between two requests: what grew old or broke is opened anew.
+
+    Once a second and thread: it costs a question to the database, and a connection that breaks in
+    between is found by the call itself, which then begins again (`gateway.committing`).
+    """
+    now = time.monotonic()
+    if now - getattr(_thread, "refreshed", 0.0) >= REFRESHED_EVERY:
+        close_old_connections()
+        _thread.refreshed = now
+
+
 def _answered(
     environ: Environ, slug: str, feature: Feature
 ) -> tuple[HTTPStatus, dict[str, str], bytes]:
@@ -79,7 +98,7 @@ def _answered(
 
     sent = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     try:
-        actor = bearer(environ["HTTP_AUTHORIZATION"])
+        actor = bearer(environ["HTTP_AUTHORIZATION"], client_address(environ))
         with tenant_scope(actor.tenant_id):
             answered = calls.answer(
                 actor,
@@ -96,8 +115,8 @@ def _answered(
         _log.error("a call failed: %s", type(error).__name__)
         told = errors.internal()
         return told.status, told.headers, _json(told.body)
-    headers = {"Idempotent-Replayed": "true"} if answered.replayed else {}
-    return HTTPStatus.OK, {"Content-Type": "application/json", **headers}, _json(answered.body)
+    headers = {"Content-Type": "application/json", **answered.headers}
+    return HTTPStatus.OK, headers, _json(answered.body)
 
 
 def _json(body: object) -> bytes:

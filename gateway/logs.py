@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from gateway.key_format import masked
+
 request_id: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 
 
@@ -14,7 +16,8 @@ class JsonFormatter(logging.Formatter):
     """`{"time", "level", "logger", "message"[, "request"][, "error"]}`.
 
     An exception is given as its type and the places it passed, never its text: the text of a
-    parser's or a database's error quotes the cell that it choked on.
+    parser's or a database's error quotes the cell that it choked on. An API key, which a caller may
+    put into an address, is cut down to its id.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -23,7 +26,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": _message(record),
+            "message": masked(_message(record)),
         }
         if (request := request_id.get()) is not None:
             line["request"] = request

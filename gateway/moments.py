@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from django.db.models import Q
 from django.utils import timezone
 
 from governance.errors import InvalidError
@@ -14,6 +15,13 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def microseconds(moment: datetime) -> int:
     """Whole microseconds since the Unix epoch; a float's 53 bits would lose the last digit."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def expiring(days: int) -> Q:
+    """Rows that open something now, and will not in so many days."""
+    now = timezone.now()
+    until = now + timedelta(days=days)
+    return Q(revoked_at__isnull=True, expires_at__gt=now, expires_at__lte=until)
 
 
 def in_days(days: int) -> datetime:

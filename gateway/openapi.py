@@ -49,7 +49,7 @@ _WITH_BODY: Final = {
     "413": "The body is too large.",
     "415": "The body has another media type.",
     "422": "A field is missing or wrong.",
-    "429": "A quota is used up.",
+    "429": "A rate or a quota is used up; `Retry-After` says when to come again.",
 }
 
 

@@ -7,7 +7,8 @@ once more by rows read afresh (`gateway.calls`).
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -15,11 +16,13 @@ from gateway.aging import LIFE, Aging
 from gateway.authentication import KeyActor
 from gateway.licensing import Terms
 from gateway.models import License
-from gateway.releases import released_version
+from gateway.quotas import Limits
+from gateway.releases import parts_of, released_version
 from governance.lookup import find
 from governance.models import Tenant
 from governance.scoping import across_tenants
 from training.models import Model, ModelVersion
+from training.rollouts import Parts, is_drawn
 
 CAPACITY: Final = 10_000  # licenses
 
@@ -32,8 +35,11 @@ class Standing:
         license: with its model.
         terms: what it says.
         customer: who holds it.
-        version: the newest released version of its model; None if none is.
+        version: what answers: the version it is bound to, or the newest released one of its model
+            that answers all calls; None if none is.
         purposes: what that version was trained for; None without one.
+        canary, shadow: versions with these parts; None where the license is bound to a version.
+        limits: the rates and quotas of its calls.
     """
 
     license: License
@@ -41,6 +47,26 @@ class Standing:
     customer: Tenant
     version: ModelVersion | None
     purposes: frozenset[str] | None
+    limits: Limits
+    canary: ModelVersion | None = None
+    shadow: ModelVersion | None = None
+
+    @property
+    def sunset_at(self) -> datetime | None:
+        """When the service of what answers ends."""
+        return None if self.version is None else self.version.sunset_at
+
+    def drawn(self, name: str) -> "Standing":
+        """As it is for the call of this name: with the canary as what answers, if it is drawn.
+
+        A canary that was trained for another purpose than what answers the others is not drawn.
+        """
+        if self.canary is None or not is_drawn(self.canary, name):
+            return self
+        purposes = _purposes(self.canary)
+        if purposes != self.purposes:
+            return self
+        return replace(self, version=self.canary, purposes=purposes)
 
 
 class Standings:
@@ -77,13 +103,20 @@ def _read(actor: KeyActor) -> Standing:
     license_ = find(actor, License, str(actor.facts.license_id))
     with across_tenants(reason="a license reaches the model of another tenant"):
         license_.model = Model.objects.get(pk=license_.model_id)
-    version = released_version(license_.model_id)
+    if license_.version is None:
+        found = parts_of(license_.model_id)
+    else:
+        found = Parts(released_version(license_.model_id, license_.version))
+    version = found.full
     return Standing(
         license=license_,
         terms=Terms.of(license_),
         customer=Tenant.objects.get(pk=actor.tenant_id),
         version=version,
         purposes=None if version is None else _purposes(version),
+        limits=Limits.of(license_),
+        canary=found.canary,
+        shadow=found.shadow,
     )
 
 

@@ -52,8 +52,12 @@ class Permission(StrEnum):
     KEY_ISSUE = "key:issue"
     KEY_REVOKE = "key:revoke"
     KEY_ROTATE = "key:rotate"
+    LICENSE_AMEND = "license:amend"
+    LICENSE_EXPORT = "license:export"
     LICENSE_ISSUE = "license:issue"
+    LICENSE_RENEW = "license:renew"
     LICENSE_REVOKE = "license:revoke"
+    LICENSE_SUSPEND = "license:suspend"
     LICENSE_VIEW = "license:view"
     MODEL_EXPORT = "model:export"
     MODEL_RELEASE_PROPOSE = "model:release_propose"
@@ -84,6 +88,7 @@ class Permission(StrEnum):
     RUN_PRIORITIZE = "run:prioritize"
     RUN_REQUEST = "run:request"
     RUN_VIEW = "run:view"
+    STATEMENT_EXPORT = "statement:export"
     TENANT_CREATE = "tenant:create"
     TENANT_VIEW = "tenant:view"
 
@@ -119,8 +124,12 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.KEY_ISSUE: frozenset({_P, _T}),
     Permission.KEY_REVOKE: frozenset({_P, _T}),
     Permission.KEY_ROTATE: frozenset({_P}),
+    Permission.LICENSE_AMEND: frozenset({_P}),
+    Permission.LICENSE_EXPORT: frozenset({_P, _T}),
     Permission.LICENSE_ISSUE: frozenset({_P}),
+    Permission.LICENSE_RENEW: frozenset({_P}),
     Permission.LICENSE_REVOKE: frozenset({_P}),
+    Permission.LICENSE_SUSPEND: frozenset({_P}),
     Permission.LICENSE_VIEW: frozenset({_O, _A, _T, _P}),
     Permission.MODEL_EXPORT: frozenset({_E}),
     Permission.MODEL_RELEASE_PROPOSE: frozenset({_E}),
@@ -151,6 +160,7 @@ GRANTS: Final[dict[Permission, frozenset[Role]]] = {
     Permission.RUN_PRIORITIZE: frozenset({_T}),
     Permission.RUN_REQUEST: frozenset({_E}),
     Permission.RUN_VIEW: frozenset({_S, _O, _E, _A, _T}),
+    Permission.STATEMENT_EXPORT: frozenset({_O, _A, _T, _P}),
     Permission.TENANT_CREATE: frozenset({_P}),
     Permission.TENANT_VIEW: frozenset({_O, _A, _T, _P}),
 }

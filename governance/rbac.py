@@ -110,7 +110,12 @@ class UserActor:
             # A customer must be found to be licensed to; other providers are the house's to know.
             return is_house(self.tenant_id) or bool(getattr(subject, "is_customer", False))
         customer = getattr(subject, "customer_id", None)
-        own = {Permission.KEY_ISSUE, Permission.KEY_REVOKE, Permission.LICENSE_VIEW}
+        own = {
+            Permission.KEY_ISSUE,
+            Permission.KEY_REVOKE,
+            Permission.LICENSE_EXPORT,
+            Permission.LICENSE_VIEW,
+        }
         return (
             customer is not None
             and customer == self.tenant_id

@@ -9,6 +9,7 @@ TrainingError
 ├── BudgetError            budget.*       the privacy budget does not allow it
 ├── LedgerError            ledger.*       the ledger was used or written wrongly: a fault of ours
 ├── ModelStateError        model.*        the model's state does not allow it now
+├── RolloutError           rollout.*      a version cannot have this part, or this end of service
 ├── ExaminationError       examination.*  a model cannot be examined in this way
 ├── ExaminationStateError  examination.*  the examination's state does not allow it now
 ├── ExaminationFailedError (any)          an examination that somebody waited for did not finish
@@ -75,6 +76,13 @@ class LedgerError(TrainingError):
     """A line does not belong where it was to be written: nothing runs that was not reserved."""
 
     code = "ledger.invalid"
+
+
+class RolloutError(TrainingError):
+    """A version's part in the service, or the end of it, cannot be what was asked for."""
+
+    code = "rollout.invalid"
+    kind = Kind.INVALID
 
 
 class ModelStateError(TrainingError):

@@ -315,6 +315,14 @@ class ModelState(models.TextChoices):
     WITHDRAWN = "withdrawn", _("withdrawn")
 
 
+class Service(models.TextChoices):
+    """Which part of a model's calls a released version answers."""
+
+    FULL = "full", _("all calls")
+    CANARY = "canary", _("a share of the calls")
+    SHADOW = "shadow", _("none; it is scored beside")
+
+
 class ModelVersion(TenantOwned):
     """Weights that do not change, their card, and whether they may be served."""
 
@@ -336,6 +344,12 @@ class ModelVersion(TenantOwned):
     state = models.CharField(
         _("state"), max_length=12, choices=ModelState.choices, default=ModelState.REGISTERED
     )
+    service = models.CharField(
+        _("service"), max_length=8, choices=Service.choices, default=Service.FULL
+    )
+    share = models.PositiveSmallIntegerField(_("share of the calls, percent"), default=100)
+    deprecated_at = models.DateTimeField(_("end of service announced"), null=True, blank=True)
+    sunset_at = models.DateTimeField(_("end of service"), null=True, blank=True)
     created_at = models.DateTimeField(_("registered"), auto_now_add=True)
     released_at = models.DateTimeField(_("released"), null=True, blank=True)
 

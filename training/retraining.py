@@ -5,6 +5,9 @@ Reads and judges; what approved remedies do is in `training.effects`.
 
 from typing import Any, Final
 
+from django.db.models import Q
+from django.utils import timezone
+
 from audit.canonical import canonical
 from governance.models import DatasetVersion, Proposal
 from training import ledger
@@ -12,7 +15,15 @@ from training.admission import check_purpose, check_quality
 from training.config import Guarantee as Promise
 from training.config import ModelKind, Plan, TrainingConfig
 from training.errors import BudgetError, RunRefusedError
-from training.models import Budget, Guarantee, ModelState, ModelVersion, Run, RunState
+from training.models import (
+    Budget,
+    Guarantee,
+    ModelState,
+    ModelVersion,
+    Run,
+    RunState,
+    Service,
+)
 from training.planning import CHOICES, Request, charges_of, is_public, open_digest, prepare
 from training.units import Unit
 
@@ -118,13 +129,15 @@ def key_of(proposal: Proposal) -> str:
 
 
 def is_served(version: ModelVersion) -> bool:
-    """Whether callers get this version: the newest that is released."""
+    """Whether callers get this version: as `next_best`, or a share of their calls."""
+    if version.state != ModelState.RELEASED or version.service == Service.SHADOW:
+        return False
     newer = _released(version).filter(number__gt=version.number)
-    return version.state == ModelState.RELEASED and not newer.exists()
+    return version.service == Service.CANARY or not newer.exists()
 
 
 def next_best(version: ModelVersion) -> ModelVersion | None:
-    """What is served once this version is withdrawn: the newest other one that is released."""
+    """What is served once this version is withdrawn: the newest other that answers all calls."""
     found: ModelVersion | None = _released(version).order_by("-number").first()
     return found
 
@@ -140,5 +153,8 @@ def under_way(proposal: Proposal) -> bool:
 
 
 def _released(version: ModelVersion) -> Any:
-    rows = ModelVersion.objects.filter(model_id=version.model_id, state=ModelState.RELEASED)
-    return rows.exclude(pk=version.pk)
+    rows = ModelVersion.objects.filter(
+        model_id=version.model_id, state=ModelState.RELEASED, service=Service.FULL
+    )
+    going = rows.filter(Q(sunset_at=None) | Q(sunset_at__gt=timezone.now()))
+    return going.exclude(pk=version.pk)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, BinaryIO, Final
 
 from django.conf import settings
@@ -65,6 +66,7 @@ def write_bundle(
     scope: Mapping[str, Any],
     previous: str | None = None,
     generated_at: int | None = None,
+    extra: Mapping[str, bytes] = MappingProxyType({}),
 ) -> BundleResult:
     """Write the bundle of `entries` under the log's newest checkpoint.
 
@@ -75,6 +77,7 @@ def write_bundle(
         scope: what was asked for (tenant, period …), for the manifest; canonical JSON values.
         previous: an earlier checkpoint of this log, from which consistency is proven.
         generated_at: microseconds since the Unix epoch; now by default.
+        extra: further files by the names that `layout` allows.
 
     Raises:
         BundleError: the log has no checkpoint yet, or something is at `out` already.
@@ -92,9 +95,31 @@ def write_bundle(
         scope=scope,
         previous=previous,
         generated_at=time.time_ns() // 1000 if generated_at is None else generated_at,
+        extra=extra,
     )
     with _target(out) as target:
         return job.write(target)
+
+
+def entries_in_order(wanted: QuerySet[AuditEntry], end: int) -> Iterator[BundleEntry]:
+    """Those of `wanted` that stand in the log before `end`, in its order."""
+    return _in_order(_leaves(wanted, end))
+
+
+def _leaves(wanted: QuerySet[AuditEntry], end: int) -> QuerySet[Leaf]:
+    return Leaf.objects.filter(entry_id__in=wanted.values("pk"), index__lt=end).order_by("index")
+
+
+def _in_order(rows: QuerySet[Leaf]) -> Iterator[BundleEntry]:
+    leaves = rows.values_list("index", "entry_id").iterator(chunk_size=_CHUNK)
+    while chunk := list(itertools.islice(leaves, _CHUNK)):
+        bodies = dict(
+            AuditEntry.objects.filter(pk__in=[entry_id for _, entry_id in chunk])
+            .order_by()
+            .values_list("pk", "body")
+        )
+        for index, entry_id in chunk:
+            yield BundleEntry(index, bytes(bodies[entry_id]))
 
 
 class _Job:
@@ -109,7 +134,9 @@ class _Job:
         scope: Mapping[str, Any],
         previous: str | None,
         generated_at: int,
+        extra: Mapping[str, bytes],
     ) -> None:
+        self.extra = extra
         self.log_key = log_key
         self.checkpoint = checkpoint
         self.head = verify_checkpoint(checkpoint, settings.LOG_ORIGIN, [log_key])
@@ -117,9 +144,7 @@ class _Job:
         self.scope = scope
         self.generated_at = generated_at
         self.files: dict[str, tuple[str, int]] = {}
-        self.leaves = Leaf.objects.filter(
-            entry_id__in=wanted.values("pk"), index__lt=self.head.size
-        ).order_by("index")
+        self.leaves = _leaves(wanted, self.head.size)
         self.pending = wanted.count() - self.leaves.count()
         self.reader: TileHashes = hash_reader(self.head.size)
 
@@ -140,6 +165,8 @@ class _Job:
         self._write(target, layout.CHECKPOINT, [self.checkpoint.encode()])
         self._write(target, layout.LOG_KEY, [f"{self.log_key}\n".encode()])
         self._write(target, layout.CERTIFICATE, [certificate.encode()])
+        for name, content in self.extra.items():
+            self._write(target, name, [content])
         page = render(summary, self.head, self.log_key, self.scope, self.generated_at, previous)
         self._write(target, layout.REPORT, [page.encode()])
         manifest = Manifest(
@@ -161,15 +188,7 @@ class _Job:
 
     def _entries(self) -> Iterator[BundleEntry]:
         """The entries in the log's order; the database is read again at each call."""
-        leaves = self.leaves.values_list("index", "entry_id").iterator(chunk_size=_CHUNK)
-        while chunk := list(itertools.islice(leaves, _CHUNK)):
-            bodies = dict(
-                AuditEntry.objects.filter(pk__in=[entry_id for _, entry_id in chunk])
-                .order_by()
-                .values_list("pk", "body")
-            )
-            for index, entry_id in chunk:
-                yield BundleEntry(index, bytes(bodies[entry_id]))
+        return _in_order(self.leaves)
 
     def _count(self) -> Summary:
         outcomes: Counter[tuple[str, str]] = Counter()

@@ -10,6 +10,7 @@
     log.vkey            the log's public key (trust the one you were handed, not this one)
     receipts.cert       a note in which the log's key vouches for the receipt key
     report.html         the summary that people read
+    statement.*         of a monthly statement: JSON, CSV and PDF (`audit.reports.statements`)
 
 A leaf is the hash of an entry's body in canonical form, so a line proves itself.
 """
@@ -41,10 +42,14 @@ CONSISTENCY: Final = "consistency.json"
 LOG_KEY: Final = "log.vkey"
 CERTIFICATE: Final = "receipts.cert"
 REPORT: Final = "report.html"
+STATEMENT: Final = "statement.json"
+STATEMENT_TABLE: Final = "statement.csv"
+STATEMENT_PAGE: Final = "statement.pdf"
 
 UNLISTED: Final = frozenset({MANIFEST, MANIFEST_NOTE})  # the manifest cannot list itself
 REQUIRED: Final = frozenset({ENTRIES, TABLE, CHECKPOINT, LOG_KEY, CERTIFICATE, REPORT})
-_OPTIONAL: Final = frozenset({PROOFS, CONSISTENCY})
+STATEMENTS: Final = frozenset({STATEMENT, STATEMENT_TABLE, STATEMENT_PAGE})  # all, or none
+_OPTIONAL: Final = frozenset({PROOFS, CONSISTENCY}) | STATEMENTS
 _PROOF_NAME: Final = re.compile(r"proofs/(0|[1-9][0-9]{0,18})\.tlog-proof")
 
 # One file an entry up to here, one line an entry above. Measured at 10,000 entries: files take

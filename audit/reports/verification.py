@@ -12,6 +12,8 @@ of this package. The steps, each labeled in the code; the first that fails ends 
     7. proofs      every entry's leaf leads to the root
     8. table       entries.csv is what entries.jsonl gives, byte for byte
     9. history     the tree extends the earlier checkpoints that are at hand
+   10. statement   where there is one: its lines are what the entries add up to, and its table is
+                   what the lines give
 """
 
 import hashlib
@@ -32,6 +34,7 @@ from audit.receipts import verify_certificate, verify_manifest
 from audit.reports import layout
 from audit.reports.container import Source, digest_of, open_bundle, read_small
 from audit.reports.layout import BundleEntry, Manifest
+from audit.reports.statements import Statement, Tally
 
 STEPS: Final = (
     "container",
@@ -43,6 +46,7 @@ STEPS: Final = (
     "proofs",
     "table",
     "history",
+    "statement",
 )
 
 
@@ -113,12 +117,13 @@ def verify(
 
 
 class _Verification:
-    """Steps 2 to 9 over one open bundle."""
+    """Steps 2 to 10 over one open bundle."""
 
     def __init__(self, source: Source, names: list[str], verdict: Verdict) -> None:
         self.source = source
         self.names = set(names)
         self.verdict = verdict
+        self.tally = Tally()
 
     def run(
         self, trusted: Sequence[VerifierKey], fingerprints: Sequence[str], previous: str | None
@@ -129,6 +134,8 @@ class _Verification:
         head, note = self._checkpoint(keys, manifest)  # 5
         leaves = self._entries(manifest, head, note)  # 6, 7, 8
         self._history(keys, head, leaves, previous)  # 9
+        if layout.STATEMENTS & self.names:
+            self._statement(head)  # 10
 
     def _held(self, step: str, found: str) -> None:
         self.verdict.passed.append((step, found))
@@ -198,7 +205,7 @@ class _Verification:
     def _entries(self, manifest: Manifest, head: TreeHead, note: str) -> list[bytes]:
         """Steps 6 to 8 in one pass; returns the leaves where the bundle has them all from 0."""
         leaves: list[bytes] = []
-        count, last = 0, -1
+        count, last, has_statement = 0, -1, layout.STATEMENT in self.names
         with (
             self.source.open(layout.ENTRIES) as lines,
             self.source.open(layout.TABLE) as table,
@@ -213,6 +220,8 @@ class _Verification:
                 if entry.index == len(leaves) == count:
                     leaves.append(entry.leaf)
                 count, last = count + 1, entry.index
+                if has_statement:
+                    self.tally.add(entry)
                 try:
                     path = proofs.next(entry.index)
                     verify_inclusion(entry.leaf, entry.index, head.size, path, head.root)  # 7
@@ -256,6 +265,18 @@ class _Verification:
         earlier_sizes = ", ".join(f"{tree.size:,}" for tree in known[1:])
         found = f"extends the tree of {earlier_sizes}" if earlier_sizes else "no earlier tree given"
         self._held("history", found)
+
+    def _statement(self, head: TreeHead) -> None:
+        if missing := layout.STATEMENTS - self.names:
+            raise ProofError(f"{min(missing)} is missing")
+        statement = Statement.parse(read_small(self.source, layout.STATEMENT))
+        statement.check(self.tally, head.origin, head.size)
+        if read_small(self.source, layout.STATEMENT_TABLE) != statement.table():
+            raise ProofError("statement.csv is not what statement.json gives")
+        charged = sum(line.charged for line in statement.lines)
+        final = "" if statement.complete else ", not final"
+        found = f"{statement.month}, {len(statement.lines)} lines, {charged:,} units charged{final}"
+        self._held("statement", found)
 
 
 class _Proofs:

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from django.utils import timezone
 
 from audit.events import Event
 from audit.recording import Record, action
 from gateway.authentication import KeyActor
-from gateway.errors import LicenseError
-from gateway.feedback import Sent, hour_of, judge
-from gateway.models import Feedback, License
+from gateway.feedback import Bit, Sent, denial_of, hour_of, judge
+from gateway.models import Feedback, License, RowFeedback
 from governance.permissions import Permission
 
 
@@ -29,23 +30,33 @@ def take_feedback(
     """Write for each label whether the answer was right: all of them, or none. One entry a request.
 
     Raises:
-        LicenseError: `license.revoked`.
+        LicenseError: `license.revoked`, `license.suspended`, `license.feature_missing`.
         NotFoundError, FeedbackError, FeedbackConflictError: as `gateway.feedback.judge`.
     """
-    if not License.objects.filter(pk=license_.pk, revoked_at__isnull=True).exists():
-        raise LicenseError("the license was revoked", code="license.revoked")
+    denied = denial_of(License.objects.get(pk=license_.pk))
+    if denied is not None:
+        raise denied
     now = timezone.now()
     # Under the predictions' locks: of two requests about one, the second finds the first's label.
     judged = judge(actor, sent, now=now, lock=True)
+    hour = hour_of(now)
     Feedback.objects.bulk_create(
-        Feedback(
-            tenant_id=actor.tenant_id,
-            prediction=prediction,
-            version=prediction.version,
-            correct=correct,
-            hour=hour_of(now),
-        )
-        for prediction, correct in judged.fresh
+        Feedback(**_told(actor, bit, hour)) for bit in judged.fresh if bit.row is None
+    )
+    RowFeedback.objects.bulk_create(
+        RowFeedback(**_told(actor, bit, hour), row=bit.row)
+        for bit in judged.fresh
+        if bit.row is not None
     )
     record.facts(license=license_.reference, taken=len(judged.fresh), known=judged.known)
     return Taken(len(judged.fresh), judged.known)
+
+
+def _told(actor: KeyActor, bit: Bit, hour: datetime) -> dict[str, Any]:
+    return {
+        "tenant_id": actor.tenant_id,
+        "prediction": bit.prediction,
+        "version": bit.prediction.version,
+        "correct": bit.correct,
+        "hour": hour,
+    }

@@ -15,7 +15,7 @@ from audit.explanation_records import shown
 from audit.recording import Record, action
 from audit.rows import Row, insert_rows
 from audit.together import Act, actions_together
-from gateway import metering
+from gateway import last_use, metering
 from gateway.authentication import KeyActor
 from gateway.errors import InFlightError
 from gateway.licensing import Call
@@ -93,13 +93,13 @@ def _served(records: Sequence[Record], servings: Sequence[Serving]) -> list[Serv
     now = timezone.now()
     metering.take([(one.asked.call, one.asked.version.pk) for one in servings], at=now)
     for actor in {serving.actor for serving in servings}:
-        metering.touch(actor.facts, at=now)
+        last_use.touch(actor.facts, at=now)
     predictions = [
         _prediction(record, serving, now) for record, serving in zip(records, servings, strict=True)
     ]
     try:
-        insert_rows(UsageEvent, [_usage(serving, now) for serving in servings])
-        insert_rows(Prediction, predictions)
+        usage = [_usage(serving, now) for serving in servings]
+        insert_rows((UsageEvent, usage), (Prediction, predictions))
     except IntegrityError:
         raise InFlightError("this request was answered a moment ago: send it again") from None
     return [
@@ -154,8 +154,13 @@ def _prediction(record: Record, serving: Serving, now: datetime) -> Row:
         "guarantee": version.guarantee,
         "input": answered.commitment,
         "output": decimal(answered.score),
+        "sku": answered.call.feature.value,
         "units": answered.call.units,
+        "purpose": answered.call.stated_purpose,
+        "charged": answered.call.key.charged,
     }
+    if answered.call.region is not None:
+        facts["region"] = answered.call.region
     if told is not None:
         facts["explanation"] = told["record"]
     record.facts(**facts)

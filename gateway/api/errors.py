@@ -8,7 +8,7 @@ No member ever holds what was sent: sentences are ours, and a field is named by 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from rest_framework.views import set_rollback
 from audit.errors import DomainError, Kind
 from audit.recording import request_id
 from gateway.authentication import REALM
+from gateway.errors import GatewayError, OverloadedError, RowsError
 from gateway.refusals import REFUSALS
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -91,9 +92,12 @@ def problem(
 _BY_CODE: Final = {
     "request.malformed": HTTPStatus.BAD_REQUEST,
     "request.cursor_invalid": HTTPStatus.BAD_REQUEST,
+    "request.rows_too_many": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "callfile.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "http.body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "upload.too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "http.media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "serving.overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -110,8 +114,13 @@ def told(error: DomainError) -> Told:
     """How an error of ours is answered; what is not authenticated is told how to be."""
     status = _BY_CODE.get(error.stable_code, STATUS[error.kind])
     body = problem(status, error.stable_code, error.detail, pointer=error.pointer)
-    challenge = {"WWW-Authenticate": REALM} if status is HTTPStatus.UNAUTHORIZED else {}
-    return Told(status, body, {_TYPE: CONTENT_TYPE, **challenge})
+    if isinstance(error, RowsError):
+        body["errors"] = [asdict(fault) for fault in error.faults]
+    headers = {"WWW-Authenticate": REALM} if status is HTTPStatus.UNAUTHORIZED else {}
+    if isinstance(error, OverloadedError):
+        headers["Retry-After"] = str(error.retry_after)  # RFC 9110, 10.2.3
+    own = error.headers if isinstance(error, GatewayError) else {}
+    return Told(status, body, {_TYPE: CONTENT_TYPE, **headers, **own})
 
 
 def internal() -> Told:

@@ -12,15 +12,35 @@ from gateway import feedback
 from gateway.actions.feedback import Taken, take_feedback
 from gateway.api.doors import Body, Door, checked
 from gateway.authentication import KeyActor
+from gateway.batches import NAME, Name
 from gateway.bindings import binds_action
 from gateway.errors import FeedbackError
 from gateway.feedback import MOST, Sent
+from gateway.licensing import covers
 from gateway.models import License, Prediction
+from gateway.scopes import FEEDBACK
 from governance.errors import NotFoundError
 from governance.lookup import find
+from governance.permissions import Permission
 from training.features import LARGEST_CELL
 
 _LABEL_HELP: Final = "One of the model's two labels; null where it tells one from all others."
+
+
+class PredictionName(serializers.RegexField):
+    """The name of an answer, as a `Name`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(NAME, **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """What it names."""
+        return Name.read(super().to_internal_value(data))
+
+    def run_validators(self, value: Any) -> None:
+        """The form is looked at as the name is read."""
+        if value is None:
+            self.fail("invalid")
 
 
 class LabelBody(Body):
@@ -34,7 +54,9 @@ class LabelBody(Body):
 class LabelItem(Body):
     """The true label of a prediction."""
 
-    prediction = serializers.UUIDField()
+    prediction = PredictionName(
+        help_text="Of a call its `prediction`, of a row of a batch `{batch}_{row}`."
+    )
     label = serializers.CharField(  # type: ignore[assignment]  # as above
         allow_null=True, max_length=LARGEST_CELL, help_text=_LABEL_HELP
     )
@@ -60,10 +82,12 @@ class _FeedbackDoor(Door):
         """Who calls.
 
         Raises:
-            RefusedError: `permission.keys_only`; recorded.
+            RefusedError: `permission.keys_only`, `key.scope_missing`; recorded.
         """
         if not isinstance(self.actor, KeyActor):
             raise self._refused("permission.keys_only", "prediction")
+        if not covers(self.actor.facts, FEEDBACK):
+            raise self._refused("key.scope_missing", "prediction", Permission.FEEDBACK_SEND)
         return self.actor
 
     def take(self, actor: KeyActor, sent: list[Sent]) -> Response:
@@ -76,7 +100,7 @@ class _FeedbackDoor(Door):
             raise
         except FeedbackError:
             judged = None  # told, and recorded, by the action
-        if judged is not None and not judged.fresh and license_.revoked_at is None:
+        if judged is not None and not judged.fresh and feedback.denial_of(license_) is None:
             taken = Taken(0, judged.known)
         else:
             taken = take_feedback(actor, license_, sent=sent)
@@ -97,8 +121,11 @@ class SingleFeedback(_FeedbackDoor):
         """Tell the true label of a prediction. The same label again changes nothing."""
         actor = self.key()
         told = checked(LabelBody, request)
-        found = find(actor, Prediction, prediction, license_id=actor.facts.license_id)
-        return self.take(actor, [Sent(found.pk, told["label"])])
+        name = Name.read(prediction)
+        sought = prediction if name is None else str(name.prediction)
+        found = find(actor, Prediction, sought, license_id=actor.facts.license_id)
+        row = None if name is None else name.row
+        return self.take(actor, [Sent(Name(found.pk, row), told["label"])])
 
 
 @binds_action(take_feedback)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import IO, Any, Final
 
+from django.conf import settings
 from rest_framework.parsers import BaseParser
 
 from gateway.errors import RequestError
@@ -40,18 +41,31 @@ class StrictJson(BaseParser):
             TooLargeError: `http.body_too_large`.
             RequestError: `request.malformed`.
         """
-        return strict_json(stream.read(LARGEST_BODY + 1))
+        most = self.largest()
+        return strict_json(stream.read(most + 1), most)
+
+    def largest(self) -> int:
+        """Bytes of a body, at most."""
+        return LARGEST_BODY
 
 
-def strict_json(sent: bytes) -> Any:
-    """The value of a body, as `StrictJson` takes it.
+class BatchJson(StrictJson):
+    """The same for the body of a batch, which has a limit of its own (`BATCH_MAX_BYTES`)."""
+
+    def largest(self) -> int:
+        """Bytes of a body, at most."""
+        return int(settings.BATCH_MAX_BYTES)
+
+
+def strict_json(sent: bytes, most: int = LARGEST_BODY) -> Any:
+    """The value of a body of at most `most` bytes, as `StrictJson` takes it.
 
     Raises:
         TooLargeError: `http.body_too_large`.
         RequestError: `request.malformed`.
     """
-    if len(sent) > LARGEST_BODY:
-        raise TooLargeError(f"the body is larger than {LARGEST_BODY} bytes")
+    if len(sent) > most:
+        raise TooLargeError(f"the body is larger than {most} bytes")
     try:
         value = json.loads(sent.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse)
         if b"\\u" in sent:  # the one way in for a lone surrogate

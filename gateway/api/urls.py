@@ -8,22 +8,25 @@ from gateway.api import documents
 from gateway.api.approvals import Approvals
 from gateway.api.audit import Bundles, Entries
 from gateway.api.budgets import Budgets
+from gateway.api.callfiles import CallFiles, TakeFile
 from gateway.api.datasets import Datasets, DatasetVersions
 from gateway.api.examinations import Examinations
 from gateway.api.feedback import BulkFeedback, SingleFeedback
 from gateway.api.fetches import Fetches, Sources
-from gateway.api.keys import Keys
+from gateway.api.keys import Keys, Pattern, Report
 from gateway.api.licenses import Licenses
+from gateway.api.limits import Limits
 from gateway.api.measurements import Measurements
 from gateway.api.models import Models
-from gateway.api.predictions import Explain, Predict
+from gateway.api.predictions import Explain, Predict, PredictBatch
 from gateway.api.quality import Contracts, Drift, Quality
 from gateway.api.receipts import Receipts
 from gateway.api.releases import DataReleases
 from gateway.api.rules import Rules
 from gateway.api.runs import Runs
+from gateway.api.statements import Statements
 from gateway.api.tenants import Tenants
-from gateway.api.usage import Usage
+from gateway.api.usage import Events, Rollups, Usage
 
 
 class NameConverter(StringConverter):
@@ -48,6 +51,7 @@ for _prefix, _resource in {
     "approvals": Approvals,
     "audit/entries": Entries,
     "budgets": Budgets,
+    "call-files": CallFiles,
     "data-releases": DataReleases,
     "dataset-versions": DatasetVersions,
     "datasets": Datasets,
@@ -56,6 +60,7 @@ for _prefix, _resource in {
     "fetches": Fetches,
     "keys": Keys,
     "licenses": Licenses,
+    "limits": Limits,
     "models": Models,
     "recognition-rules": Rules,
     "runs": Runs,
@@ -67,6 +72,8 @@ for _prefix, _resource in {
 _v1: list[URLPattern | URLResolver] = [
     path("models/<name:slug>/predict", Predict.as_view(), name="predict"),
     path("models/<name:slug>/explain", Explain.as_view(), name="explain"),
+    path("models/<name:slug>/predict-batch", PredictBatch.as_view(), name="predict-batch"),
+    path("models/<name:slug>/files", TakeFile.as_view(), name="predict-file"),
     path("predictions/feedback", BulkFeedback.as_view(), name="feedback"),
     path(
         "predictions/<name:prediction>/feedback", SingleFeedback.as_view(), name="feedback-of-one"
@@ -75,7 +82,12 @@ _v1: list[URLPattern | URLResolver] = [
     path("dataset-versions/<name:version>/quality", Quality.as_view(), name="quality"),
     path("dataset-versions/<name:version>/drift", Drift.as_view(), name="drift"),
     path("datasets/<name:dataset>/contract", Contracts.as_view(), name="contract"),
+    path("keys/pattern", Pattern.as_view(), name="keys-pattern"),
+    path("keys/report", Report.as_view(), name="keys-report"),
     path("sources", Sources.as_view(), name="sources"),
+    path("usage/events", Events.as_view(), name="usage-events"),
+    path("usage/rollups", Rollups.as_view(), name="usage-rollups"),
+    path("statements", Statements.as_view(), name="statements"),
     path("audit/bundles", Bundles.as_view(), name="audit-bundles"),
     *_router.urls,
 ]

@@ -1,22 +1,19 @@
 """The console's forms, in unfold's looks. They shape input; the actions judge it."""
 
 import json
-from datetime import timedelta
 from typing import Any, Final
 
 from django import forms
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold import widgets
 
 from gateway.console import words
-from gateway.models import Feature, KeyMode
 from governance.errors import InvalidError
 from governance.tables.encoding import ACCEPTED
 from training.actions.examinations import DEFAULT_EPSILON, DEFAULT_SHADOWS
 from training.config import ModelKind
 from training.examination import ExaminationKind
-from training.models import Guarantee, Priority
+from training.models import Guarantee, Priority, Service
 
 # A cnn and a module need more than this form asks for.
 _OFFERED: Final = [
@@ -311,6 +308,39 @@ class ExaminationForm(forms.Form):
     )
 
 
+class ServiceForm(forms.Form):
+    """Which calls a version answers."""
+
+    service = forms.ChoiceField(
+        label=_("Answers"), choices=Service.choices, widget=widgets.UnfoldAdminSelectWidget()
+    )
+    share = forms.IntegerField(
+        label=_("Share of the calls, percent"),
+        required=False,
+        widget=_text(inputmode="numeric"),
+        help_text=_(
+            "Of a canary alone, from 1 to 99. A call that is sent again comes to the same version."
+        ),
+    )
+
+
+class SunsetForm(forms.Form):
+    """When a version's service ends."""
+
+    ends_at = forms.DateTimeField(
+        label=_("End of service"),
+        required=False,
+        widget=forms.DateTimeInput(
+            attrs={"type": "datetime-local", "class": " ".join(widgets.INPUT_CLASSES)},
+            format="%Y-%m-%dT%H:%M",
+        ),
+        help_text=_(
+            "Answers tell it from now on; from then on calls to this version are refused. Empty "
+            "takes the notice back."
+        ),
+    )
+
+
 class PriorityForm(forms.Form):
     """How urgent a run is."""
 
@@ -327,64 +357,23 @@ class CapForm(forms.Form):
     )
 
 
-class LicenseForm(forms.Form):
-    """The terms of a new license."""
+class StatementForm(forms.Form):
+    """Which month of which customer, and as what."""
 
-    model = forms.ChoiceField(label=_("Model"), widget=widgets.UnfoldAdminSelectWidget())
+    month = forms.CharField(
+        label=_("Month"), max_length=7, widget=_text(), help_text=_("As 2026-11, in UTC.")
+    )
     customer = forms.ChoiceField(label=_("Customer"), widget=widgets.UnfoldAdminSelectWidget())
-    features = forms.MultipleChoiceField(
-        label=_("Features"),
-        choices=Feature.choices,
-        initial=Feature.values,
-        widget=_checks(),
-    )
-    purpose = forms.ChoiceField(label=_("Purpose"), widget=widgets.UnfoldAdminSelectWidget())
-    quota = forms.IntegerField(
-        label=_("Quota"),
-        min_value=1,
-        max_value=2**53 - 1,
-        initial=10_000,
-        widget=widgets.UnfoldAdminIntegerFieldWidget(),
-        help_text=_("Units; a prediction costs one."),
-    )
-    expires_at = forms.DateTimeField(
-        label=_("Expires"),
-        widget=forms.DateTimeInput(
-            attrs={"type": "datetime-local", "class": " ".join(widgets.INPUT_CLASSES)},
-            format="%Y-%m-%dT%H:%M",
-        ),
+    format = forms.ChoiceField(
+        label=_("Format"),
+        choices=[
+            ("zip", _("Bundle with proofs (ZIP)")),
+            ("csv", _("Table alone (CSV)")),
+            ("pdf", _("Page alone (PDF)")),
+        ],
+        widget=widgets.UnfoldAdminSelectWidget(),
     )
 
-    def __init__(
-        self,
-        *args: Any,
-        models: list[tuple[str, str]],
-        customers: list[tuple[str, str]],
-        purposes: list[tuple[str, str]],
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, customers: list[tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, offered in (("model", models), ("customer", customers), ("purpose", purposes)):
-            self.fields[name].choices = offered  # type: ignore[attr-defined]  # a choice field
-        year = timezone.localtime() + timedelta(days=365)
-        self.fields["expires_at"].initial = year
-
-
-class KeyForm(forms.Form):
-    """What a new key is for."""
-
-    name = forms.CharField(
-        label=_("Name"),
-        max_length=80,
-        widget=_text(),
-        help_text=_("What people call it; it stays out of the log."),
-    )
-    mode = forms.ChoiceField(
-        label=_("Mode"), choices=KeyMode.choices, widget=widgets.UnfoldAdminSelectWidget()
-    )
-
-    def __init__(self, *args: Any, charged_only: bool, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if charged_only:
-            live = [(KeyMode.LIVE.value, KeyMode.LIVE.label)]
-            self.fields["mode"].choices = live  # type: ignore[attr-defined]  # a choice field
+        self.fields["customer"].choices = customers  # type: ignore[attr-defined]  # a choice field

@@ -106,6 +106,10 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _item(_("Licenses"), "handshake", "gateway_license", Permission.LICENSE_VIEW),
                 _item(_("API keys"), "vpn_key", "gateway_apikey", Permission.LICENSE_VIEW),
+                _item(
+                    _("Files of rows"), "upload_file", "gateway_callfile", Permission.LICENSE_VIEW
+                ),
+                _item(_("Usage"), "monitoring", "gateway_usagerollup", Permission.LICENSE_VIEW),
             ],
         },
         {

@@ -45,6 +45,14 @@ MODELS: Final[Words] = {
     "ensemble": _("ensemble: the mean of finished models"),
 }
 
+# What an API key may be used for: `gateway.scopes`.
+SCOPES: Final[Words] = {
+    "predict": _("predictions"),
+    "explain": _("explanations"),
+    "feedback": _("feedback"),
+    "read": _("reading usage and receipts"),
+}
+
 KINDS: Final[Words] = {
     "typed": _("identifier"),
     "prose": _("text with identifiers"),
@@ -207,6 +215,7 @@ VARIANTS: Final[dict[str, str]] = {
     "released": "success",
     "withdrawn": "danger",
     "active": "success",
+    "suspended": "warning",
     "revoked": "danger",
     "expired": "default",
     "free": "success",

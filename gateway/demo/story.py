@@ -214,8 +214,8 @@ class Story:
             platform,
             self.version.model,
             customer=self.cast.customer,
-            features=[Feature.PREDICT.value, Feature.EXPLAIN.value],
-            purpose=PURPOSE,
+            features=[Feature.PREDICT.value, Feature.EXPLAIN.value, Feature.FEEDBACK.value],
+            purposes=[PURPOSE],
             quota=10_000,
             expires_at=later,
         )

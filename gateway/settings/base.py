@@ -134,6 +134,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "Guarantee": "training.models.Guarantee",
         "Feature": "gateway.models.Feature",
+        "SuspensionReason": "gateway.models.SuspensionReason",
         "ModelState": "training.models.ModelState",
         "RunState": "training.models.RunState",
     },
@@ -202,9 +203,14 @@ TRAINING_MODULES: list[str]
 CHECKPOINT_SECONDS: float
 CHECKPOINT_KEEP_DAYS: int
 FEEDBACK_DAYS: int
+LIMITS_REDIS_URL: str | None
+SERVING_REGION: str
 WATCH_WINDOW_HOURS: int
 WATCH_SMALLEST: int
 WATCH_ACCURACY_SHARE: float
+SERVE_QUEUE: int
+SERVE_TIMEOUT: float
+READY_LOG_SECONDS: float
 TRAINING_RUNS_PER_TENANT: int
 COST_CPU_HOUR: Decimal
 COST_GPU_HOUR: Decimal
@@ -212,6 +218,11 @@ COST_CURRENCY: str
 TRAINING_PROCESSES: int
 TRAINING_DEVICES: int | None
 SOURCES: dict[str, Any]
+TRUSTED_PROXIES: list[str]
+BATCH_MAX_BYTES: int
+BATCH_SECONDS: float
+CALL_FILE_MAX_BYTES: int
+CALL_FILE_DAYS: int
 RELEASE_K: dict[str, int]
 RELEASE_L: int
 RELEASE_T: Decimal
@@ -250,9 +261,14 @@ def derive(env: Environment) -> dict[str, Any]:
         "CHECKPOINT_SECONDS": env.checkpoint_seconds,
         "CHECKPOINT_KEEP_DAYS": env.checkpoint_keep_days,
         "FEEDBACK_DAYS": env.feedback_days,
+        "LIMITS_REDIS_URL": _reveal(env.redis_url),
+        "SERVING_REGION": env.serving_region,
         "WATCH_WINDOW_HOURS": env.watch_window_hours,
         "WATCH_SMALLEST": env.watch_smallest,
         "WATCH_ACCURACY_SHARE": env.watch_accuracy_share,
+        "SERVE_QUEUE": env.serve_queue,
+        "SERVE_TIMEOUT": env.serve_timeout,
+        "READY_LOG_SECONDS": env.ready_log_seconds,
         "TRAINING_RUNS_PER_TENANT": env.training_runs_per_tenant,
         "COST_CPU_HOUR": env.cost_cpu_hour,
         "COST_GPU_HOUR": env.cost_gpu_hour,
@@ -269,6 +285,11 @@ def derive(env: Environment) -> dict[str, Any]:
         "NLP_MODELS": env.nlp_models,
         "ADDRESS_MODEL": env.address_model,
         "SOURCES": env.sources,
+        "TRUSTED_PROXIES": env.trusted_proxies,
+        "BATCH_MAX_BYTES": env.batch_max_bytes,
+        "BATCH_SECONDS": env.batch_seconds,
+        "CALL_FILE_MAX_BYTES": env.call_file_max_bytes,
+        "CALL_FILE_DAYS": env.call_file_days,
         "LOGGING": _logging(env.log_level),
         **celery(_reveal(env.celery_broker_url), home=home),
     }

@@ -6,6 +6,7 @@ spells the same way: DATABASE_URL, CELERY_BROKER_URL, REDIS_URL.
 
 import os
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -71,6 +72,12 @@ class Environment(BaseSettings):
     watch_window_hours: int = Field(24, gt=0, le=24 * 90)
     watch_smallest: int = Field(200, ge=50)
     watch_accuracy_share: float = Field(0.9, gt=0, le=1)
+    # Where calls are answered, for licenses that are for certain regions; "" says nothing.
+    serving_region: str = Field("", pattern=r"^([a-z][a-z0-9-]{1,39})?$")
+    # Calls that may wait in a process, seconds that one may, and how old a pending leaf may be.
+    serve_queue: int = Field(64, gt=0, le=100_000)
+    serve_timeout: float = Field(5.0, gt=0, le=120)
+    ready_log_seconds: float = Field(300.0, gt=0)
     training_runs_per_tenant: int = Field(2, gt=0)
     # What an hour of a worker costs the house; 0 where it does not reckon in money.
     cost_cpu_hour: Decimal = Field(Decimal(0), ge=0, lt=10**6, decimal_places=4)
@@ -87,9 +94,24 @@ class Environment(BaseSettings):
     # Language models of one's own, {"de": "/models/de"}, and when a model reads addresses.
     nlp_models: dict[str, str] = Field(default_factory=dict)
     address_model: Literal["auto", "on", "off"] = "auto"
+    # Networks of proxies whose X-Forwarded-For is believed; none by default.
+    trusted_proxies: Names = []
+    # A batch of rows in one call: its body, and how long it may take; a claim lasts 60 s.
+    batch_max_bytes: int = Field(8 * 2**20, ge=2**20, le=2**30)
+    batch_seconds: float = Field(30.0, gt=0, le=50)
+    call_file_max_bytes: int = Field(256 * 2**20, gt=0, le=2**34)
+    call_file_days: int = Field(7, gt=0, le=365)
     time_zone: str = "UTC"
     # Where stewards may fetch data from: {"name": "postgresql://…"}; see governance.sources.
     sources: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        # Whoever is trusted here says from where callers come: not everybody.
+        if not all(ip_network(network).prefixlen for network in value):
+            raise ValueError("a proxy's network is not all the world")
+        return value
 
     @field_validator("home")
     @classmethod

@@ -30,7 +30,7 @@ def entry(**changed: Any) -> dict[str, Any]:
 
 def test_every_type_comes_back_as_it_went() -> None:
     rows = [entry(), entry(body=b"", tenant="\\xdead", at=-1)]
-    insert_rows(AuditEntry, rows)
+    insert_rows((AuditEntry, rows))
     for row in rows:
         found = AuditEntry.objects.get(pk=row["id"])
         assert bytes(found.body) == row["body"]
@@ -39,14 +39,15 @@ def test_every_type_comes_back_as_it_went() -> None:
 
 
 def test_nothing_is_nothing() -> None:
-    insert_rows(AuditEntry, [])
+    insert_rows()
+    insert_rows((AuditEntry, []), (PendingLeaf, []))
     assert not AuditEntry.objects.exists()
 
 
 def test_one_bad_row_stops_all_of_its_statement() -> None:
     row = {"entry_id": uuid.uuid4(), "leaf_hash": b"x" * 32}
     with pytest.raises(IntegrityError), transaction.atomic():
-        insert_rows(PendingLeaf, [{"entry_id": uuid.uuid4(), "leaf_hash": b"y"}, row, row])
+        insert_rows((PendingLeaf, [{"entry_id": uuid.uuid4(), "leaf_hash": b"y"}, row, row]))
     assert not PendingLeaf.objects.exists()
 
 
@@ -80,8 +81,7 @@ def test_moments_and_json_of_other_models() -> None:
         "charged": False,
         "created_at": at,
     }
-    insert_rows(Prediction, [made])
-    insert_rows(UsageEvent, [used])
+    insert_rows((Prediction, [made]), (UsageEvent, [used]))
     with across_tenants(reason="a test looks"):
         prediction, usage = Prediction.objects.get(), UsageEvent.objects.get()
         assert Prediction.objects.filter(explanation__isnull=True).exists()

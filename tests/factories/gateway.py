@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from audit import keys as log_keys
 from audit.canonical import digest
-from gateway import keys
+from gateway import keys, quotas
 from gateway.actions.keys import Issued, issue_key
 from gateway.actions.licenses import issue_license
 from gateway.actions.predictions import Answered, serve_prediction
@@ -210,9 +210,10 @@ def make_license(
     customer: Tenant,
     model: Model,
     *,
-    features: tuple[str, ...] = (Feature.PREDICT, Feature.EXPLAIN),
+    features: tuple[str, ...] = tuple(Feature),
     quota: int = 100,
     days: int = 30,
+    **terms: Any,
 ) -> License:
     """A license, by its action."""
     with tenant_scope(house.id):
@@ -221,9 +222,10 @@ def make_license(
             model,
             customer=customer,
             features=features,
-            purpose=PURPOSE,
+            purposes=[PURPOSE],
             quota=quota,
             expires_at=timezone.now() + timedelta(days=days),
+            **terms,
         )
 
 
@@ -234,20 +236,29 @@ def make_key(house: House, license_: License, *, mode: str = KeyMode.LIVE) -> Is
 
 
 def make_shop(
-    *, slug: str = "house", customer: str = "acme", model: str = "income", quota: int = 100
+    *,
+    slug: str = "house",
+    customer: str = "acme",
+    model: str = "income",
+    quota: int = 100,
+    rate: int | None = None,
+    burst: int | None = None,
 ) -> Shop:
     """Everything for a first call."""
     log_keys.ensure_keys()
     house = make_house(slug)
     buyer, admin = make_customer(customer)
     version = make_version(house, model)
-    license_ = make_license(house, buyer, version.model, quota=quota)
+    license_ = make_license(house, buyer, version.model, quota=quota, rate=rate, burst=burst)
     return Shop(house, buyer, admin, version, license_, make_key(house, license_))
 
 
 def answered(facts: keys.KeyFacts, license_: License, version: ModelVersion, name: str) -> Answered:
     """A computed answer, ready to be charged."""
-    call = Call(facts, Terms.of(license_), Feature.PREDICT, None, {PURPOSE}, 1, timezone.now())
+    call = Call(
+        facts, Terms.of(license_), Feature.PREDICT, None, {PURPOSE}, 1, timezone.now(),
+        quotas.of_key(quotas.read(license_), facts.id),
+    )  # fmt: skip
     return Answered(
         id=uuid4(),
         call=call,

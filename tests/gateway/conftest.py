@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway import keys, metering, peppers
+from gateway import keys, last_use, peppers
 from gateway.inputs import COUNTER
+from gateway.limits import LIMITER
 from gateway.refusals import REFUSALS
 from gateway.standing import STANDINGS
 
@@ -17,5 +18,6 @@ def _a_fresh_process() -> Iterator[None]:
     STANDINGS.clear()
     REFUSALS.clear()
     COUNTER.forget()
+    LIMITER.forget()
     peppers.forget()
-    metering._touched.clear()
+    last_use.forget()

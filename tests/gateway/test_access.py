@@ -12,6 +12,7 @@ from django.test import Client
 
 from audit.canonical import digest
 from audit.models import AuditEntry
+from gateway.actions.limits import Wanted, set_limit
 from gateway.models import License
 from governance.actions.measurements import Measured, record_measurement
 from governance.models import Proposal, User
@@ -91,6 +92,9 @@ def street() -> Street:
             tenant=house.tenant, version=shop.version, kinds=["engine"],
             requested_by=house.user(house.engineer),
         )  # fmt: skip
+        limit = set_limit(
+            house.platform, house.tenant, of=shop.license, wanted=Wanted(quota=50, rate=1000)
+        )
         proposal = propose_release(house.engineer, fresh)
         assert proposal.kind == ProposalKind.MODEL_RELEASE
     prediction = Client().post(
@@ -109,6 +113,7 @@ def street() -> Street:
         "run": str(shop.version.run_id),
         "examination": str(examination.id),
         "license": str(shop.license.id),
+        "limit": str(limit.id),
         "key": shop.issued.key.public_id,
         "prediction": prediction.json()["prediction"],
     }
@@ -139,6 +144,16 @@ READS: dict[str, set[str]] = {
     "keys/{key}": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "licenses": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "licenses/{license}": {"officer", "auditor", "owner", "platform", "customer", "key"},
+    "limits": {"officer", "auditor", "owner", "platform", "customer", "key"},
+    "limits/{limit}": {"officer", "auditor", "owner", "platform", "customer", "key"},
+    "licenses/{license}/amendments": {
+        "officer",
+        "auditor",
+        "owner",
+        "platform",
+        "customer",
+        "key",
+    },
     "models": ALL | {"customer", "key"},
     "models/income": ALL | {"customer", "key"},
     "models/income/examinations": ALL - {"platform"},
@@ -147,9 +162,11 @@ READS: dict[str, set[str]] = {
     "runs": ALL - {"platform"} | {"customer"},
     "runs/{run}": ALL - {"platform"},
     "runs/{run}/curve": ALL - {"platform"},
+    "statements": {"officer", "auditor", "owner", "platform", "customer"},
     "tenants": {"officer", "auditor", "owner", "platform", "customer"},
     "tenants/house": {"officer", "auditor", "owner", "platform"},
     "tenants/acme": {"platform", "customer"},
+    "usage/rollups": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "usage": {"officer", "auditor", "owner", "platform", "customer", "key"},
     "usage/{license}": {"officer", "auditor", "owner", "platform", "customer", "key"},
 }
@@ -177,7 +194,7 @@ UNSEEN: dict[str, set[str]] = {
 def test_reads(street: Street, address: str) -> None:
     url = f"/api/v1/{address.format(**street.names)}"
     told = {caller: street.client(caller).get(url) for caller in CALLERS}
-    one = "/" in address.removeprefix("audit/")
+    one = "/" in address.removeprefix("audit/").removeprefix("usage/rollups")
     for caller, response in told.items():
         if caller == "nobody":
             expected = 401
@@ -197,7 +214,7 @@ def test_reads(street: Street, address: str) -> None:
 def test_a_strangers_lists_hold_nothing_of_this_house(street: Street) -> None:
     client = street.client("stranger")
     for address in READS:
-        if "/" in address.removeprefix("audit/"):
+        if "/" in address.removeprefix("audit/").removeprefix("usage/rollups"):
             continue
         found = client.get(f"/api/v1/{address}").json()["results"]
         assert str(street.shop.house.id) not in json.dumps(found)
@@ -213,7 +230,7 @@ def test_a_key_sees_its_own_license_only(street: Street) -> None:
             customer=shop.customer,
             model=shop.version.model,
             quota=1,
-            purpose=PURPOSE,
+            purposes=[PURPOSE],
             expires_at=shop.license.expires_at,
             issued_by=shop.house.user(shop.house.platform),
         )
@@ -227,7 +244,7 @@ LICENSE_BODY = {
     "model": "income",
     "customer": "acme",
     "features": ["predict"],
-    "purpose": PURPOSE,
+    "purposes": [PURPOSE],
     "quota": 5,
     "expires_at": "2099-01-01T00:00:00Z",
 }
@@ -236,12 +253,23 @@ RUN_BODY = {"dataset": "applicants", "target": "income", "purpose": PURPOSE, "ep
 WRITES: list[tuple[str, Any, dict[str, int]]] = [
     ("licenses", LICENSE_BODY, {"platform": 201}),
     ("licenses/{license}/revoke", None, {"platform": 200}),
+    ("limits", {"scope": "license", "of": "{license}", "quota": 5}, {"platform": 201}),
+    ("limits", {"scope": "key", "of": "{key}", "rate": 5}, {"platform": 201}),
+    ("limits", {"scope": "model", "of": "income", "quota": 5}, {"platform": 201}),
+    ("limits", {"scope": "customer", "of": "acme", "quota": 5}, {"platform": 201}),
+    ("limits/{limit}/lift", None, {"platform": 204}),
+    ("licenses/{license}/suspend", {"reason": "misuse"}, {"platform": 200}),
+    ("licenses/{license}/resume", None, {"platform": 409}),
+    ("licenses/{license}/renew", {"expires_at": "2099-01-01T00:00:00Z"}, {"platform": 200}),
+    ("licenses/{license}/amend", {"quota": 100, "seats": None}, {"platform": 422}),
+    ("licenses/{license}/amend", {"quota": 7, "regions": ["de"]}, {"platform": 200}),
     (
         "keys",
         {"license": "{license}", "name": "n"},
         {"platform": 201, "owner": 201, "customer": 201},
     ),
     ("keys/{key}/revoke", None, {"platform": 200, "owner": 200, "customer": 200}),
+    ("keys/{key}/rotate", {}, {"platform": 200, "owner": 200, "customer": 200}),
     ("tenants", {"slug": "new", "name": "New", "customer": True}, {"platform": 201}),
     ("approvals/{approval}/approve", None, {"officer": 200, "owner": 200}),
     ("approvals/{approval}/reject", None, {"officer": 200, "owner": 200}),
@@ -271,7 +299,9 @@ WRITES: list[tuple[str, Any, dict[str, int]]] = [
 def test_writes(street: Street, place: int) -> None:
     address, body, allowed = WRITES[place]
     url = f"/api/v1/{address.format(**street.names)}"
-    text = None if body is None else json.dumps(body).replace("{license}", street.names["license"])
+    text = None if body is None else json.dumps(body)
+    for name in ("license", "key"):
+        text = text and text.replace(f"{{{name}}}", street.names[name])
     for caller in CALLERS:
         with undone():
             before = AuditEntry.objects.count()

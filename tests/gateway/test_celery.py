@@ -85,6 +85,7 @@ def test_a_task_reaches_a_worker(environment: dict[str, str]) -> None:
     assert row == (1, 1), "\n".join(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
     [

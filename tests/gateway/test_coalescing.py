@@ -8,13 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway.coalescing import Coalescer
+from gateway.shedding import Line
+
+
+def line() -> Line:
+    """One in which everybody may wait."""
+    return Line(room=lambda: 100, patience=lambda: 60.0)
 
 
 def test_alone_it_is_done_at_once() -> None:
     def work(items: Sequence[int]) -> list[int]:
         return [item * 2 for item in items]
 
-    assert Coalescer(work).submit(21) == 42
+    assert Coalescer(work, line=line()).submit(21) == 42
 
 
 def test_who_comes_meanwhile_is_done_together() -> None:
@@ -28,7 +34,7 @@ def test_who_comes_meanwhile_is_done_together() -> None:
             assert go_on.wait(10)
         return [item * 2 for item in items]
 
-    coalescer: Coalescer[int, int] = Coalescer(work, most=4)
+    coalescer: Coalescer[int, int] = Coalescer(work, line=line(), most=4)
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(coalescer.submit, 0)
         assert entered.wait(10)
@@ -51,7 +57,7 @@ def test_an_error_of_one_is_its_own() -> None:
             go_on.wait(10)
         return [KeyError(item) if item == 2 else item for item in items]
 
-    coalescer: Coalescer[int, int] = Coalescer(work)
+    coalescer: Coalescer[int, int] = Coalescer(work, line=line())
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(coalescer.submit, 0)
         entered.wait(10)
@@ -72,7 +78,7 @@ def test_work_that_fails_fails_for_all_of_it_and_the_next_goes_on() -> None:
             raise RuntimeError
         return list(items)
 
-    coalescer: Coalescer[int, int] = Coalescer(work)
+    coalescer: Coalescer[int, int] = Coalescer(work, line=line())
     with pytest.raises(RuntimeError):
         coalescer.submit(13)
     assert coalescer.submit(7) == 7
@@ -85,7 +91,7 @@ def test_nobody_is_forgotten_and_nothing_is_done_twice() -> None:
         done.extend(items)
         return [-item for item in items]
 
-    coalescer: Coalescer[int, int] = Coalescer(work, most=3)
+    coalescer: Coalescer[int, int] = Coalescer(work, line=line(), most=3)
 
     def many(thread: int) -> bool:
         numbers = range(thread * 500, thread * 500 + 500)

@@ -15,6 +15,7 @@ from gateway import committing
 from gateway.actions.predictions import serve_predictions
 from gateway.coalescing import Coalescer
 from gateway.models import License, Prediction, UsageEvent
+from gateway.shedding import CALLS
 from governance.scoping import across_tenants
 from tests.factories.gateway import ROW, Shop, make_key, make_shop
 
@@ -44,7 +45,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(calls))
         return work(calls)
 
-    coalescer = Coalescer(watched)
+    coalescer = Coalescer(watched, line=CALLS)
     monkeypatch.setattr("gateway.calls.COMMITS", coalescer)
     return sizes
 

@@ -15,6 +15,7 @@ from gateway import feedback
 from gateway.actions.feedback import take_feedback
 from gateway.actions.licenses import revoke_license
 from gateway.authentication import KeyActor
+from gateway.batches import Name
 from gateway.errors import FeedbackConflictError, FeedbackError
 from gateway.feedback import Sent
 from gateway.models import Feedback, Prediction
@@ -202,8 +203,8 @@ def test_a_label_is_taken_within_its_time(shop: Shop, settings: Any) -> None:
     settings.FEEDBACK_DAYS = 90
     [one] = serve(shop, "a")
     actor = KeyActor(_facts(shop))
-    key = uuid.UUID(one)
-    sent = [Sent(key, ">50K")]
+    name = Name(uuid.UUID(one))
+    sent = [Sent(name, ">50K")]
     with tenant_scope(shop.customer.id):
         soon = timezone.now() + timedelta(days=89, hours=23)
         assert len(feedback.judge(actor, sent, now=soon).fresh) == 1
@@ -214,7 +215,7 @@ def test_a_label_is_taken_within_its_time(shop: Shop, settings: Any) -> None:
         take_feedback(actor, shop.license, sent=sent)
         assert feedback.judge(actor, sent, now=late).known == 1  # a repeat is never too late
         with pytest.raises(FeedbackConflictError):
-            feedback.judge(actor, [Sent(key, "<=50K")], now=late)
+            feedback.judge(actor, [Sent(name, "<=50K")], now=late)
 
 
 def test_rows_are_only_added(shop: Shop) -> None:

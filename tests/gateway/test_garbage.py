@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 LISTS = (
     "approvals", "audit/entries", "budgets", "dataset-versions", "datasets", "examinations", "keys",
     "licenses", "models", "models/income/examinations", "models/income/versions", "runs",
-    "tenants", "usage",
+    "tenants", "usage", "usage/rollups",
 )  # fmt: skip
 POSITIONS = (
     b"p=Zhang-Wei", b"p=\0", b"p=%00", b"p=9999-99-99", b"p=" + b"9" * 400, b"p=\xff", b"p=nan",

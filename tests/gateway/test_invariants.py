@@ -68,14 +68,15 @@ def edit_an_entry() -> None:
 @pytest.mark.parametrize(
     ("change", "caught"),
     [
-        (edit_an_entry, {"entries"}),
+        (edit_an_entry, {"entries", "usage"}),
         (lambda: AuditEntry.objects.filter(event="prediction.served").update(outcome="denied"),
          {"entries", "calls"}),
         (lambda: AuditEntry.objects.filter(event="prediction.served").delete(), {"calls"}),
         (lambda: Leaf.objects.filter(index=0).update(leaf_hash=b"\0" * 32),
          {"entries", "checkpoint"}),
         (lambda: Checkpoint.objects.update(note="nothing"), {"checkpoint"}),
-        (lambda: UsageEvent.objects.first().delete(), {"calls"}),  # type: ignore[union-attr]
+        (lambda: UsageEvent.objects.first().delete(),  # type: ignore[union-attr]
+         {"calls", "usage"}),
         (lambda: Prediction.objects.first().delete(), {"calls"}),  # type: ignore[union-attr]
     ],
     ids=["body", "column", "entry gone", "leaf", "checkpoint", "usage gone", "prediction gone"],

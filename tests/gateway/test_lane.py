@@ -112,6 +112,23 @@ def test_both_ways_answer_alike(
     assert short.headers["Cache-Control"] == "no-store"
 
 
+def test_both_ways_tell_limits_alike() -> None:
+    limited = make_shop(rate=1, burst=2, quota=100)
+    told = [ask(way, limited.secret) for way in (Lane(nobody), WSGIHandler())]
+    told += [ask(way, limited.secret) for way in (Lane(nobody), WSGIHandler())]
+    assert [one.status[:3] for one in told] == ["200", "200", "429", "429"]
+    fields = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After")
+    assert [[one.headers.get(name) for name in fields[:2]] for one in told] == [
+        ["2", "1"], ["2", "0"], ["2", "0"], ["2", "0"],
+    ]  # fmt: skip
+    short, long = told[2:]
+    assert short.stable == long.stable
+    assert short.body["code"] == "limit.rate_exceeded"
+    assert short.headers["Retry-After"] == "1"
+    assert 1 <= int(short.headers["RateLimit-Reset"]) <= 2
+    assert "Retry-After" not in told[0].headers
+
+
 @pytest.mark.parametrize(
     "environ",
     [

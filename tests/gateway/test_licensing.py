@@ -11,7 +11,9 @@ import pytest
 from audit.errors import Kind
 from gateway.keys import KeyFacts
 from gateway.licensing import DENIALS, Call, Terms, admit, judge_key
-from gateway.models import Feature, KeyMode
+from gateway.models import Feature, KeyMode, LimitPeriod, LimitScope
+from gateway.quotas import LimitTerms
+from gateway.scopes import parsed_networks
 from gateway.settings.env import BASE_DIR
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -25,7 +27,7 @@ def good() -> Call:
         customer_id=customer,
         model_id=uuid4(),
         features=frozenset({"predict"}),
-        purpose="scoring",
+        purposes=frozenset({"scoring"}),
         quota=10,
         used=9,
         starts_at=NOW - DAY,
@@ -54,19 +56,39 @@ def with_terms(call: Call, **changed: object) -> Call:
     return replace(call, terms=replace(call.terms, **changed))  # type: ignore[arg-type]  # by name
 
 
+def with_limit(call: Call, scope: LimitScope) -> Call:
+    used_up = LimitTerms(uuid4(), scope, uuid4(), None, 5, LimitPeriod.TOTAL, 5, 0)
+    return replace(call, limits=(*call.limits, used_up))
+
+
 # Each makes one denial hold, and none that stands before it. The order is the table's.
 FAULTS: dict[str, Callable[[Call], Call]] = {
     "key.revoked": lambda call: with_key(call, revoked_at=NOW),
     "key.expired": lambda call: with_key(call, expires_at=NOW),
+    "key.address_refused": lambda call: replace(
+        with_key(call, networks=parsed_networks(["192.0.2.0/24"])), address="198.51.100.1"
+    ),
+    "key.scope_missing": lambda call: with_key(call, scopes=frozenset({"read"})),
     "license.revoked": lambda call: with_terms(call, revoked_at=NOW),
+    "license.suspended": lambda call: with_terms(call, suspended_at=NOW),
     "license.not_started": lambda call: with_terms(call, starts_at=NOW + timedelta(microseconds=1)),
     "license.expired": lambda call: with_terms(call, expires_at=NOW),
     "license.other_customer": lambda call: with_terms(call, customer_id=uuid4()),
     "license.feature_missing": lambda call: replace(call, feature=Feature.EXPLAIN),
+    "license.purpose_missing": lambda call: with_terms(call, purposes=frozenset("ab")),
     "license.purpose_differs": lambda call: replace(call, purpose="marketing"),
+    "license.region_missing": lambda call: with_terms(call, regions=frozenset({"eu"})),
+    "license.region_differs": lambda call: with_terms(
+        replace(call, region="us"), regions=frozenset({"eu"})
+    ),
     "model.not_released": lambda call: replace(call, model_purposes=None),
+    "model.sunset": lambda call: replace(call, sunset_at=NOW),
     "model.purpose_differs": lambda call: replace(call, model_purposes=frozenset({"other"})),
     "license.quota_exhausted": lambda call: with_terms(call, used=10),
+    "quota.key_exhausted": lambda call: with_limit(call, LimitScope.KEY),
+    "quota.license_exhausted": lambda call: with_limit(call, LimitScope.LICENSE),
+    "quota.customer_exhausted": lambda call: with_limit(call, LimitScope.CUSTOMER),
+    "quota.model_exhausted": lambda call: with_limit(call, LimitScope.MODEL),
 }
 
 
@@ -87,19 +109,65 @@ def test_each_fault_alone_has_its_code(code: str) -> None:
     assert denial.raised().stable_code == code
 
 
-@pytest.mark.parametrize("first", range(len(FAULTS)))
-def test_of_all_faults_together_the_first_is_told(first: int) -> None:
-    call = good()
-    for code, fault in list(FAULTS.items())[first:]:
-        if code == "model.purpose_differs":
-            continue  # there is no version whose purposes could differ
-        call = fault(call)
+# Of these pairs the second cannot hold beside the first: a purpose is told or not, a region too,
+# and without a version there are no purposes of one.
+EXCLUDED = {
+    "license.purpose_missing": "license.purpose_differs",
+    "license.region_missing": "license.region_differs",
+    "model.not_released": "model.purpose_differs",
+}
+
+
+@pytest.mark.parametrize("first", FAULTS)
+def test_of_all_faults_together_the_first_is_told(first: str) -> None:
+    """Each fault holds beside all that come after it, but for one that excludes it."""
+    call, applied = good(), set[str]()
+    for code in list(FAULTS)[list(FAULTS).index(first) :]:
+        if not any(EXCLUDED.get(earlier) == code for earlier in applied):
+            call = FAULTS[code](call)
+            applied.add(code)
     denial = admit(call)
     assert denial is not None
-    expected = list(FAULTS)[first]
-    assert denial.code == (
-        "license.quota_exhausted" if expected == "model.purpose_differs" else expected
+    assert denial.code == first
+
+
+TWO = frozenset({"scoring", "reporting"})
+
+
+@pytest.mark.parametrize(
+    ("told", "licensed", "trained", "code"),
+    [
+        (None, {"scoring"}, {"scoring"}, None),
+        ("scoring", TWO, {"scoring"}, None),
+        ("reporting", TWO, {"scoring"}, "model.purpose_differs"),
+        ("marketing", TWO, {"marketing"}, "license.purpose_differs"),
+        (None, TWO, {"scoring"}, "license.purpose_missing"),
+    ],
+)
+def test_purposes(
+    told: str | None, licensed: set[str], trained: set[str], code: str | None
+) -> None:
+    call = with_terms(
+        replace(good(), purpose=told, model_purposes=trained), purposes=frozenset(licensed)
     )
+    denial = admit(call)
+    assert (denial and denial.code) == code
+
+
+@pytest.mark.parametrize(
+    ("region", "licensed", "code"),
+    [
+        (None, (), None),
+        ("us", (), None),
+        ("de", ("de", "fr"), None),
+        ("us", ("de", "fr"), "license.region_differs"),
+        (None, ("de",), "license.region_missing"),
+        ("", ("de",), "license.region_differs"),
+    ],
+)
+def test_regions(region: str | None, licensed: tuple[str, ...], code: str | None) -> None:
+    denial = admit(with_terms(replace(good(), region=region), regions=frozenset(licensed)))
+    assert (denial and denial.code) == code
 
 
 def test_a_test_key_is_never_short_of_quota() -> None:
@@ -110,6 +178,7 @@ def test_a_test_key_is_never_short_of_quota() -> None:
 def test_the_kinds_are_what_doors_need() -> None:
     kinds = {denial.code: denial.error.kind for denial in DENIALS}
     assert kinds["key.revoked"] is Kind.UNAUTHENTICATED
+    assert kinds["key.address_refused"] is kinds["key.scope_missing"] is Kind.REFUSED
     assert kinds["license.expired"] is Kind.REFUSED
     assert kinds["license.quota_exhausted"] is Kind.TOO_MANY
 
@@ -126,4 +195,6 @@ def test_the_readme_lists_the_denials_in_their_order() -> None:
     listed = re.search(r"## Denials.*?\n\n(.*?)\n\n", text, re.DOTALL)
     assert listed is not None
     codes = re.findall(r"`([a-z_.]+)`", listed[1])
-    assert codes == ["key.malformed", "key.unknown", *FAULTS]
+    before = list(FAULTS).index("license.quota_exhausted")
+    told = [*list(FAULTS)[:before], "limit.rate_exceeded", *list(FAULTS)[before:]]
+    assert codes == ["key.malformed", "key.unknown", *told]

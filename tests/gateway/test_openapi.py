@@ -118,7 +118,8 @@ def test_every_read_is_what_the_document_says(document: dict[str, Any], released
         if "get" not in operations or address == "/api/v1/receipts/{prediction}":
             continue
         listed = address.split("{", maxsplit=1)[0].rstrip("/")
-        rows = client.get(listed).json().get("results", [])
+        found = client.get(listed).json()
+        rows = [] if isinstance(found, list) else found.get("results", [])
         if "{" in address and not rows:
             continue
         names = (
@@ -126,7 +127,8 @@ def test_every_read_is_what_the_document_says(document: dict[str, Any], released
             if rows
             else [""]
         )
-        told = client.get(re.sub(r"\{\w+\}", str(names[0]), address))
+        first = address.replace("{number}", "1")  # of the model's versions
+        told = client.get(re.sub(r"\{\w+\}", str(names[0]), first))
         assert told.status_code == 200, address
         schema = operations["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         Draft202012Validator({**schema, "components": document["components"]}).validate(told.json())

@@ -251,7 +251,7 @@ REFUSALS: dict[str, tuple[Callable[[Shop], None], dict[str, Any], int, str, str]
         SERVED,
     ),
     "model withdrawn": (_withdraw, {}, 403, "model.not_released", SERVED),
-    "model's purpose": (_license(purpose="other"), {}, 403, "model.purpose_differs", SERVED),
+    "model's purpose": (_license(purposes=["other"]), {}, 403, "model.purpose_differs", SERVED),
     "quota": (_license(quota=5, used=5), {}, 429, "license.quota_exhausted", SERVED),
     "another model": (_nothing, {"slug": "outcome"}, 404, "model.not_found", LOOKUP),
     "not JSON": (_nothing, {"body": b"{"}, 400, "request.malformed", SERVED),
@@ -629,4 +629,4 @@ class TestIdempotency:
 
 
 def test_features_are_what_the_license_lists() -> None:
-    assert {feature.value for feature in Feature} == {"predict", "explain"}
+    assert {feature.value for feature in Feature} == {"predict", "explain", "feedback", "batch"}

@@ -89,7 +89,7 @@ def test_three_people_and_an_auditor_run_everything(tmp_path: Path) -> None:
         customer = tenants.create_tenant(pat, house, slug="acme", name="Acme", customer=True)
         license_ = issue_license(
             pat, version.model, customer=customer, features=["predict", "explain"],
-            purpose=PURPOSE, quota=10, expires_at=timezone.now() + timedelta(days=1),
+            purposes=[PURPOSE], quota=10, expires_at=timezone.now() + timedelta(days=1),
         )  # fmt: skip
         secret = issue_key(pat, license_, name="first").secret
 

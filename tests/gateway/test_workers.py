@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,12 +123,12 @@ def server(shop: Shop) -> Iterator[Server]:  # the shop stands before its doors 
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def serving(**more: str) -> Iterator[Server]:
     """A server that is asked to end at the end."""
     port = free_port()
     start = f"-m gunicorn gateway.wsgi --bind 127.0.0.1:{port} --workers 2 --threads 4"
     quiet = "--log-level warning --no-control-socket"
-    command = Command("web", (sys.executable, *start.split(), *quiet.split()), environment())
+    command = Command("web", (sys.executable, *start.split(), *quiet.split()), environment() | more)
     with Processes([command], write=lambda _: None):
         wait_for_port("127.0.0.1", port, seconds=60)
         yield Server(port)
@@ -156,6 +157,42 @@ def test_a_revoked_key_is_refused_by_every_worker_within_the_law(
         assert opened - revoked < LAW
         assert set(pool.map(asked, range(64))) == {401}
     assert shop.reload().used == 0
+
+
+def test_without_redis_a_revoked_key_is_refused_by_every_worker_as_soon(shop: Shop) -> None:
+    """Nothing of keys is in Redis: one that is gone neither opens, nor shuts, nor delays."""
+    port = free_port()
+    words = f"{_redis()} --port {port} --save --appendonly no --loglevel warning"
+    cache = Command("redis", tuple(words.split()), dict(os.environ))
+    with ExitStack() as stopped:
+        stopped.enter_context(Processes([cache], write=lambda _: None))
+        wait_for_port("127.0.0.1", port, seconds=30)
+        with (
+            serving(REDIS_URL=f"redis://127.0.0.1:{port}/0") as server,
+            ThreadPoolExecutor(8) as pool,
+        ):
+
+            def asked(_: int) -> int:
+                status: int = server.ask("usage", shop.secret)[0]
+                return status
+
+            assert set(pool.map(asked, range(32))) == {200}
+            stopped.close()
+            assert set(pool.map(asked, range(32))) == {200}
+            assert server.ask("models/income/predict", shop.secret, row=ROW)[0] == 200
+            with tenant_scope(shop.house.id):
+                revoke_key(shop.house.platform, shop.license, key=shop.issued.key)
+            revoked = time.monotonic()
+            assert server.ask("models/income/predict", shop.secret, row=ROW)[0] == 401
+            time.sleep(max(0.0, revoked + LAW - time.monotonic()))
+            assert set(pool.map(asked, range(64))) == {401}
+
+
+def _redis() -> str:
+    found = shutil.which("redis-server")
+    if found is None:
+        pytest.skip("no redis-server")
+    return found
 
 
 def test_one_key_sent_by_many_at_once_is_one_charge(shop: Shop, server: Server) -> None:

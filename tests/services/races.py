@@ -20,6 +20,7 @@ from audit.errors import DomainError
 from audit.models import AuditEntry
 from gateway.actions.feedback import take_feedback
 from gateway.authentication import KeyActor
+from gateway.batches import Name
 from gateway.feedback import Sent
 from gateway.keys import authenticate
 from gateway.models import Feedback, Prediction
@@ -366,10 +367,10 @@ def _told_at_once(*labels: str) -> list[Any]:
     charge(shop.secret, ["a"])
     actor = KeyActor(authenticate(shop.secret))
     with tenant_scope(shop.customer.id):
-        key = Prediction.objects.get().pk
+        name = Name(Prediction.objects.get().pk)
     fared = race(
         *(
-            lambda label=label: take_feedback(actor, shop.license, sent=[Sent(key, label)])
+            lambda label=label: take_feedback(actor, shop.license, sent=[Sent(name, label)])
             for label in labels
         ),
         scope=shop.customer.id,

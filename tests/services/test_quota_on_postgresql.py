@@ -10,6 +10,8 @@ import pytest
 
 WHAT = (
     "tests/gateway/test_metering.py",
+    "tests/gateway/test_quotas.py",
+    "tests/gateway/test_limits.py",
     "tests/gateway/test_workers.py",
     "tests/gateway/test_garbage.py",
 )

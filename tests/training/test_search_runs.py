@@ -164,6 +164,7 @@ def test_while_it_searches_nothing_is_told(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh_at_trials", [False, True])
 def test_a_search_that_goes_on_comes_to_the_same_bytes(
     house: House, monkeypatch: pytest.MonkeyPatch, *, fresh_at_trials: bool
@@ -209,6 +210,7 @@ def test_a_search_that_goes_on_comes_to_the_same_bytes(
     assert made.card["evaluation"] == whole.card["evaluation"]
 
 
+@pytest.mark.slow
 def test_cancelled_between_trials_and_tried_again_it_goes_on(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_kinds_with_one_view(model: ModelKind) -> None:
     assert caught.value.stable_code == "run.views_invalid"
 
 
+@pytest.mark.slow
 class TestProof:
     """On the CPU against itself: what a card would have to do."""
 

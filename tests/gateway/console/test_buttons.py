@@ -88,6 +88,18 @@ BUTTONS = {
         "platform", "officer", "license.revoked",
         lambda w: _now(w.license).revoked_at is not None,
     ),
+    "suspend a license": Button(
+        _of("gateway/license", lambda w: w.license, "suspend"),
+        "platform", "owner", "license.suspended",
+        lambda w: _now(w.license).suspended_for == "misuse",
+        data={"reason": "misuse"},
+    ),
+    "renew a license": Button(
+        _of("gateway/license", lambda w: w.license, "renew"),
+        "platform", "officer", "license.renewed",
+        lambda w: _now(w.license).expires_at.year == 2099,
+        data={"expires_at": "2099-01-01T00:00"},
+    ),
     "revoke a key": Button(
         _of("gateway/apikey", lambda w: w.key, "revoke"),
         "owner", "auditor", "key.revoked",
@@ -246,7 +258,7 @@ def test_a_bad_request_for_a_run(
 def test_a_license_is_issued(world: World) -> None:
     asked = {
         "model": world.shop.slug, "customer": world.shop.customer.slug, "features": ["predict"],
-        "purpose": "credit-risk-scoring", "quota": "7",
+        "purposes": ["credit-risk-scoring"], "quota": "7",
         "expires_at": f"{timezone.now().year + 2}-01-01",
     }  # fmt: skip
     platform = world.client("platform")
@@ -256,6 +268,39 @@ def test_a_license_is_issued(world: World) -> None:
     past = platform.post("/admin/gateway/license/issue/", {**asked, "expires_at": "2001-01-01"})
     assert past.status_code == 422
     assert "license.term_invalid" in past.content.decode()
+
+
+def test_a_license_is_amended(world: World) -> None:
+    platform, page = world.client("platform"), f"/admin/gateway/license/{world.license.pk}/"
+    form = platform.get(page + "amend/").content.decode()
+    assert f'value="{_now(world.license).quota}"' in form
+    asked = {
+        "features": ["predict"], "purposes": ["credit-risk-scoring"], "quota": "4321",
+        "regions": "DE, fr", "seats": "", "version": "",
+    }  # fmt: skip
+    assert world.client("officer").post(page + "amend/", asked).status_code == 403
+    assert platform.post(page + "amend/", asked).status_code == 302
+    license_ = _now(world.license)
+    assert (license_.quota, license_.regions, license_.features) == (
+        4321,
+        ["de", "fr"],
+        ["predict"],
+    )
+    again = platform.post(page + "amend/", asked)
+    assert again.status_code == 422
+    assert "license.amendment_invalid" in again.content.decode()
+    shown = platform.get(page).content.decode()
+    assert "de · fr" in shown
+    with across_tenants(reason="a test looks"):
+        assert license_.amendments.get().after_digest[:12] in shown
+
+
+def test_a_suspended_license_is_resumed(world: World) -> None:
+    platform, page = world.client("platform"), f"/admin/gateway/license/{world.license.pk}/"
+    platform.post(page + "suspend/", {"reason": "payment"})
+    assert "payment is overdue" in platform.get(page).content.decode()
+    assert platform.post(page + "resume/").status_code == 302
+    assert _now(world.license).suspended_at is None
 
 
 def test_a_role_that_is_gone_opens_nothing(world: World) -> None:

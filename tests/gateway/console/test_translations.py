@@ -123,7 +123,7 @@ def test_every_enum_has_its_words() -> None:
 # and faults of ours that are told as "internal".
 _ELSEWHERE: Final = re.compile(
     r"(auth|predict|feedback|watch|request|idempotency|http|serving|explanation|process|demo|file|actor|bootstrap"
-    r"|auditing|curves|ledger|keys|artifact|randomness|evaluation|scope|job|reveal|crypto|audit|version|error|engine)\b.*"
+    r"|auditing|curves|ledger|keys|artifact|randomness|evaluation|scope|job|reveal|crypto|audit|version|error|engine|license_file)\b.*"
     r"|.*\.error"
     r"|key\.(unknown|malformed|unavailable).*|model\.not_found|license\.(other|refused|quota_ex|not_).*"
     r"|permission\.(granted|not_for_keys|not_this_part)|upload\.fields_late"

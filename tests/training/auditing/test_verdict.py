@@ -108,6 +108,7 @@ def nothing_paid(patch: pytest.MonkeyPatch) -> None:
 BOUNDS = {"one_run", "one_run_curve", "gaussian_fit"}
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize(
     ("broken", "seen", "missed"),
