@@ -14,8 +14,6 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from django.utils import timezone
-
 from audit.errors import DomainError
 from audit.recording import request_id
 from gateway import batching, keys
@@ -88,18 +86,12 @@ def _answer(file: CallFile, lease: Lease, actor: KeyActor, standing: Standing) -
             "request_id", flat=True
         )
     )
-    call = Call(
-        key=actor.facts,
-        terms=standing.terms,
-        feature=Feature.BATCH,
-        purpose=None,
-        model_purposes=standing.purposes,
-        units=rows if not answered else 0,  # of a file taken up again, some are paid already
-        now=timezone.now(),
-    )
+    # Of a file taken up again, some rows are paid already.
+    call = standing.call(actor, feature=Feature.BATCH, units=0 if answered else rows)
+    call = replace(call, sunset_at=version.sunset_at)  # of the version that the file was sent for
     denial = admit(call)
     if denial is not None:
-        raise denial.raised()
+        raise denial.raised(call)
     done = 0
     for number, part in enumerate(parts(file)):  # 2
         lease.beat(stage="answering", done=done, of=rows)

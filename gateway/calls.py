@@ -29,9 +29,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from audit.canonical import canonical
 from audit.errors import DomainError, Kind
@@ -331,18 +329,13 @@ def _limited(called: _Called, standing: Standing) -> Mapping[str, str]:
 
 
 def _call(called: _Called, standing: Standing) -> Call:
-    return Call(
-        key=called.actor.facts,
-        terms=standing.terms,
+    asked = called.asked
+    return standing.call(
+        called.actor,
         feature=called.feature,
-        purpose=None if called.asked is None else called.asked.purpose,
-        model_purposes=standing.purposes,
-        units=UNITS if called.asked is None else called.asked.units,
-        now=timezone.now(),
-        limits=standing.limits.quotas(called.actor.facts.id),
-        address=called.actor.address,
-        region=(called.asked and called.asked.region) or settings.SERVING_REGION or None,
-        sunset_at=standing.sunset_at,
+        units=UNITS if asked is None else asked.units,
+        purpose=None if asked is None else asked.purpose,
+        region=None if asked is None else asked.region,
     )
 
 
@@ -374,6 +367,11 @@ def _pending(
         request_digest=called.digest,
     )
     explains = called.feature is Feature.EXPLAIN
+    # A model that is asked row by row would hold up everybody else's calls.
+    alone = not explains and not model.precise
+    if alone:
+        ((score, label),) = serving.scores(model, [row])
+        answered = replace(answered, score=score, label=label)
     if explains:
         told = serving.explained(
             model, version, row, record_id=str(identity), commitment=commitment
@@ -381,7 +379,7 @@ def _pending(
         answered = replace(
             answered, score=told.score, label=told.label, explanation=told.explanation
         )
-    return Pending(called.actor, standing.license, model, row, answered, explains, fresh)
+    return Pending(called.actor, standing.license, model, row, answered, explains or alone, fresh)
 
 
 def _sent(served: Served) -> dict[str, Any]:  # 8

@@ -13,6 +13,7 @@ import functools
 import io
 import json
 import logging
+import math
 import re
 import threading
 import time
@@ -85,7 +86,7 @@ def _refreshed() -> None:
     between is found by the call itself, which then begins again (`gateway.committing`).
     """
     now = time.monotonic()
-    if now - getattr(_thread, "refreshed", 0.0) >= REFRESHED_EVERY:
+    if now - getattr(_thread, "refreshed", -math.inf) >= REFRESHED_EVERY:
         close_old_connections()
         _thread.refreshed = now
 
@@ -113,6 +114,7 @@ def _answered(
     except Exception as error:  # noqa: BLE001 - opaque outside, as Django's own handler is made to be
         # By its type alone: a text may quote what was sent.
         _log.error("a call failed: %s", type(error).__name__)
+        _thread.refreshed = -math.inf  # it may have been the connection
         told = errors.internal()
         return told.status, told.headers, _json(told.body)
     headers = {"Content-Type": "application/json", **answered.headers}

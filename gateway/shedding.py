@@ -48,11 +48,12 @@ class Line:
 
     def expected(self, most: int, now: float) -> float:
         """Seconds until whoever comes now is taken up, `most` at a time."""
-        if self.began is None:
+        began = self.began  # once: who asks without the lock may see it end meanwhile
+        if began is None:
             return 0.0
         # A piece that takes longer than usual says how slow it is by having not ended.
-        under_way = max(self.pace - (now - self.began), 0.0)
-        return under_way + self.waiting // most * max(self.pace, now - self.began)
+        under_way = max(self.pace - (now - began), 0.0)
+        return under_way + self.waiting // most * max(self.pace, now - began)
 
     def refuse(self, wait: float) -> OverloadedError:
         """The error of who may not wait, or has waited too long."""

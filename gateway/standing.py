@@ -12,10 +12,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from django.conf import settings
+from django.utils import timezone
+
 from gateway.aging import LIFE, Aging
 from gateway.authentication import KeyActor
-from gateway.licensing import Terms
-from gateway.models import License
+from gateway.licensing import Call, Terms
+from gateway.models import Feature, License
 from gateway.quotas import Limits
 from gateway.releases import parts_of, released_version
 from governance.lookup import find
@@ -55,6 +58,38 @@ class Standing:
     def sunset_at(self) -> datetime | None:
         """When the service of what answers ends."""
         return None if self.version is None else self.version.sunset_at
+
+    def call(
+        self,
+        actor: KeyActor,
+        *,
+        feature: Feature,
+        units: int,
+        purpose: str | None = None,
+        region: str | None = None,
+    ) -> Call:
+        """A call under this license, as every door has it judged and charged.
+
+        Args:
+            actor: the key, and where it calls from.
+            feature: what is asked for.
+            units: what it costs.
+            purpose: as the caller says.
+            region: likewise; where calls are answered stands for one that nobody says.
+        """
+        return Call(
+            key=actor.facts,
+            terms=self.terms,
+            feature=feature,
+            purpose=purpose,
+            model_purposes=self.purposes,
+            units=units,
+            now=timezone.now(),
+            limits=self.limits.quotas(actor.facts.id),
+            address=actor.address,
+            region=region or settings.SERVING_REGION or None,
+            sunset_at=self.sunset_at,
+        )
 
     def drawn(self, name: str) -> "Standing":
         """As it is for the call of this name: with the canary as what answers, if it is drawn.

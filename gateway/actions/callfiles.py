@@ -58,7 +58,7 @@ def take_call_file(
     """
     denial = licensing.admit(call)
     if denial is not None:
-        raise denial.raised()
+        raise denial.raised(call)
     if version is None:  # denied before; said once more for whoever edits the table
         raise LicenseError("no version of this model is released", code="model.not_released")
     waiting = CallFile.objects.filter(license=license_, state=CallFileState.WAITING)

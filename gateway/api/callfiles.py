@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from django.http import StreamingHttpResponse
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers, status
@@ -24,7 +23,6 @@ from gateway.bindings import binds_action, scoped_read
 from gateway.catalog import missing
 from gateway.errors import CallFileError, IdempotencyError, RequestError
 from gateway.idempotency import HEADER
-from gateway.licensing import Call
 from gateway.models import CallFile, CallFileState, Feature, License
 from gateway.standing import STANDINGS
 from governance.lookup import find
@@ -152,15 +150,7 @@ class TakeFile(Door):
             digest = keyed_hash(standing.customer, "call file body", sealed.sha256).hex()
             file = _earlier(actor, name, digest)
             if file is None:
-                call = Call(
-                    key=actor.facts,
-                    terms=standing.terms,
-                    feature=Feature.BATCH,
-                    purpose=None,
-                    model_purposes=standing.purposes,
-                    units=1,
-                    now=timezone.now(),
-                )
+                call = standing.call(actor, feature=Feature.BATCH, units=1)
                 file = take_call_file(
                     actor,
                     standing.license,

@@ -22,8 +22,9 @@ from django.utils import timezone
 from audit.models import AuditEntry
 from gateway import answering, batching, callfiles
 from gateway.actions.keys import revoke_key
+from gateway.actions.limits import Wanted, set_limit
 from gateway.invariants import calls
-from gateway.models import CallFile, Feature, KeyMode, License, Prediction, UsageEvent
+from gateway.models import CallFile, Feature, KeyMode, License, Limit, Prediction, UsageEvent
 from gateway.settings.env import BASE_DIR
 from governance import leases
 from governance.models import Job, StoredObject, User
@@ -237,6 +238,37 @@ def test_files_need_their_feature() -> None:
     response = send(make_key(shop.house, license_).secret, as_csv(1))
     assert (response.status_code, response.json()["code"]) == (403, "license.feature_missing")
     assert sealed_files() == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("quota", "state", "units"), [(9, "failed", 0), (10, "done", 10)])
+def test_a_customers_own_quota_binds_files_too(quota: int, state: str, units: int) -> None:
+    shop, secret = stall()
+    with tenant_scope(shop.house.id):
+        made = set_limit(
+            shop.house.platform, shop.house.tenant, of=shop.customer, wanted=Wanted(quota=quota)
+        )
+    response = send(secret, as_csv(10))
+    work(response.json())
+    shown = get(secret, response.headers["Location"]).json()
+    assert (shown["state"], charged()) == (state, (units, units))
+    if state == "failed":
+        assert shown["error_code"] == "quota.customer_exhausted"
+    with across_tenants(reason="a test looks"):
+        assert Limit.objects.get(pk=made.pk).used == units
+
+
+@pytest.mark.django_db
+def test_a_file_is_answered_where_calls_are_answered(settings: Any) -> None:
+    shop = make_shop()
+    license_ = make_license(shop.house, shop.customer, shop.version.model, regions=["eu"])
+    secret = make_key(shop.house, license_).secret
+    refused = send(secret, as_csv(2))
+    assert (refused.status_code, refused.json()["code"]) == (403, "license.region_missing")
+    settings.SERVING_REGION = "eu"
+    response = send(secret, as_csv(2))
+    work(response.json())
+    assert get(secret, response.headers["Location"]).json()["state"] == "done"
 
 
 @pytest.mark.django_db

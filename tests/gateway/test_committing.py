@@ -11,7 +11,7 @@ from django.db import OperationalError, connections
 from django.test import Client
 
 from audit.models import AuditEntry, PendingLeaf
-from gateway import committing
+from gateway import committing, serving
 from gateway.actions.predictions import serve_predictions
 from gateway.coalescing import Coalescer
 from gateway.models import License, Prediction, UsageEvent
@@ -133,3 +133,29 @@ def test_a_commit_whose_answer_was_lost_is_not_charged_again(
     assert outcomes() == [("done", "")]
     with across_tenants(reason="a test looks"):
         assert str(Prediction.objects.get().pk) == answer.json()["prediction"]
+
+
+def test_a_model_that_is_asked_row_by_row_holds_up_nobody(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is scored by the thread of its own call, and only committed with the others."""
+    seen: list[bool] = []
+    work = committing._work
+
+    def watched(calls: Sequence[Any]) -> Any:
+        seen.extend(call.scored for call in calls)
+        return work(calls)
+
+    monkeypatch.setattr("gateway.calls.COMMITS", Coalescer(watched, line=CALLS))
+    assert call(shop.secret).status_code == 200
+    model = serving.loaded(shop.version)
+    monkeypatch.setattr(model, "precise", False)
+    model.artifact.network.float()
+    try:
+        answer = call(shop.secret)
+    finally:
+        model.artifact.network.double()
+    assert seen == [False, True]
+    with across_tenants(reason="a test looks"):
+        stored = Prediction.objects.get(pk=answer.json()["prediction"])
+    assert stored.answer["score"] == answer.json()["score"]

@@ -221,3 +221,21 @@ def test_a_refused_call_may_come_again_under_its_key(
         assert call(shop, **key).status_code == 503
     assert call(shop, **key).status_code == 200
     assert shop.reload().used == 1
+
+
+def test_a_piece_that_ends_while_it_is_looked_at_holds_nobody_up() -> None:
+    """Who asks without the lock may find that it ended between two looks."""
+
+    class Ending(Line):
+        looks = 0
+
+        @property  # an attribute there, which another thread changes
+        def began(self) -> float | None:
+            self.looks += 1
+            return None if self.looks > 1 else 0.0
+
+        @began.setter
+        def began(self, value: float | None) -> None: ...
+
+    assert Ending(room=lambda: 8, patience=lambda: 5.0).expected(4, 1.0) == 0.0
+    Ending(room=lambda: 8, patience=lambda: 5.0).check(4, 1.0)
